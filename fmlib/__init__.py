@@ -1,0 +1,1 @@
+"""Executable companion to anand2022: helper library."""

@@ -1,0 +1,305 @@
+"""The per-class feature cache of anand2022, section 5, as a policy for any training loop.
+
+The paper as printed and the code its authors released contradict each other; `PRINTED` and
+`RELEASED` are the two readings, and every option in which they differ can be set alone.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from fmlib.features import activation_after, cosine_similarity, extractor, feature_vectors
+from fmlib.models import ImageShape
+
+
+class CacheConfig(BaseModel):
+    """One reading of the caching method; the defaults are the released code.
+
+    Attributes:
+        layer: layer whose maps are compared; `both` puts conv1 and conv2 side by side.
+        activation: take the maps before or after the activation that follows the layer.
+        vector: what is kept of mean and deviation (`fmlib.features.VECTORS`).
+        moments: how mean and deviation are taken (`fmlib.features.MOMENTS`).
+        hit: an image whose nearest cached vector is that of its own class is a hit if its
+            similarity is at least (`above`) or at most (`below`) the class's threshold, or
+            in any case (`nearest`).
+        threshold: `running`, mean of single images' similarity to the cached vector before
+            its update, undefined ones counted as 0; `exact_mean`, the same after the
+            update; `printed`, similarity of the class's mean vector after the update,
+            accumulated as if it were one image of a whole batch.
+        update: `exact` mean of all member vectors, or `printed`, the class's mean vector
+            accumulated as if it were one image of a whole batch.
+        members: which images update the cache: those trained on, or all.
+        reset: empty the cache at every epoch, or never.
+        missing_class: `released`, no look-up before class 0 was seen, and a class missing
+            from the first batch has an undefined vector that wins every comparison;
+            `ignore`, a class without a vector cannot win.
+        timing: `two_pass` updates with vectors of the weights after the step, `one_pass`
+            with those of the look-up.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: str = "conv1"
+    activation: Literal["before", "after"] = "before"
+    vector: Literal["pairs", "product", "mean", "deviation"] = "pairs"
+    moments: Literal["released", "printed", "standard"] = "released"
+    hit: Literal["above", "below", "nearest"] = "above"
+    threshold: Literal["running", "exact_mean", "printed"] = "running"
+    update: Literal["exact", "printed"] = "exact"
+    members: Literal["kept", "all"] = "kept"
+    reset: Literal["epoch", "never"] = "epoch"
+    missing_class: Literal["released", "ignore"] = "released"
+    timing: Literal["two_pass", "one_pass"] = "two_pass"
+
+
+RELEASED = CacheConfig()
+PRINTED = CacheConfig(
+    layer="both",
+    vector="product",
+    moments="printed",
+    hit="below",
+    threshold="printed",
+    update="printed",
+    members="all",
+    reset="never",
+    missing_class="ignore",
+)
+PRESETS = {"released": RELEASED, "printed": PRINTED}
+
+
+class Batch(NamedTuple):
+    """The members of one batch, as the cache is updated with them."""
+
+    vectors: Tensor  # (M, D) feature vectors of the members
+    labels: Tensor  # (M,) their classes
+    sums: Tensor  # (classes, D) sum of their vectors per class
+    count: Tensor  # (classes,) members per class
+    offered: int  # images of the batch, members or not
+
+
+def _batch(vectors: Tensor, labels: Tensor, n_classes: int, offered: int) -> Batch:
+    sums = vectors.new_zeros(n_classes, vectors.shape[1]).index_add_(0, labels, vectors)
+    count = labels.bincount(minlength=n_classes).to(vectors.dtype)
+    return Batch(vectors, labels, sums, count, offered)
+
+
+def _exact_update(vector: Tensor, count: Tensor, offered: Tensor, batch: Batch) -> Tensor:
+    """Mean vector of all members so far."""
+    return (vector * count[:, None] + batch.sums) / (count + batch.count)[:, None]
+
+
+def _printed_update(vector: Tensor, count: Tensor, offered: Tensor, batch: Batch) -> Tensor:
+    """(V n + V_new) / (n + b) with V_new the class's mean vector (anand2022, 5.1)."""
+    return (vector * offered + batch.sums / batch.count[:, None]) / (offered + batch.offered)
+
+
+def _mean_of_singles(threshold: Tensor, reference: Tensor, count: Tensor, batch: Batch) -> Tensor:
+    """Mean over all members so far of the cosine with their class's vector, 0/0 taken as 0."""
+    own = cosine_similarity(batch.vectors, reference).gather(1, batch.labels[:, None])[:, 0]
+    sums = torch.zeros_like(threshold).index_add_(0, batch.labels, own.nan_to_num(nan=0.0))
+    return (threshold.nan_to_num(nan=0.0) * count + sums) / (count + batch.count)
+
+
+def _running_threshold(
+    threshold: Tensor, old: Tensor, new: Tensor, count: Tensor, offered: Tensor, batch: Batch
+) -> Tensor:
+    """Against the vectors before their update, so that a first batch counts as zeros."""
+    return _mean_of_singles(threshold, old, count, batch)
+
+
+def _exact_mean_threshold(
+    threshold: Tensor, old: Tensor, new: Tensor, count: Tensor, offered: Tensor, batch: Batch
+) -> Tensor:
+    """Against the vectors after their update."""
+    return _mean_of_singles(threshold, new, count, batch)
+
+
+def _printed_threshold(
+    threshold: Tensor, old: Tensor, new: Tensor, count: Tensor, offered: Tensor, batch: Batch
+) -> Tensor:
+    """(e n + e_new) / (n + b), e_new the cosine of two mean vectors (anand2022, 5.2)."""
+    means = batch.sums / batch.count[:, None]
+    similarity = cosine_similarity(means, new).diagonal()
+    return (threshold * offered + similarity) / (offered + batch.offered)
+
+
+HITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "above": torch.ge,
+    "below": torch.le,
+    "nearest": lambda similarity, threshold: torch.ones_like(similarity, dtype=torch.bool),
+}
+UPDATES = {"exact": _exact_update, "printed": _printed_update}
+THRESHOLDS = {
+    "running": _running_threshold,
+    "exact_mean": _exact_mean_threshold,
+    "printed": _printed_threshold,
+}
+
+
+class FeatureCache(nn.Module):
+    """One mean feature vector and one threshold per class; skips images that match them.
+
+    A policy for `fmlib.training.fit`; in any other training loop it is three lines more:
+
+        cache = FeatureCache(model, n_classes=10)
+        for epoch in range(epochs):
+            cache.start_epoch()                              # 1
+            for images, labels in batches:
+                kept = cache.keep(images, labels)            # 2
+                loss = F.nll_loss(model(images[kept]), labels[kept])
+                optimizer.zero_grad(); loss.backward(); optimizer.step()
+                cache.after_step(images, labels, kept)       # 3
+
+    Args:
+        model: the network in training, a sequence of named layers; it is only looked at.
+        n_classes: number of classes.
+        config: the reading of the method.
+        image_shape: channels, height and width of the images.
+
+    `state_dict` holds vectors, counts, thresholds and the epoch's tallies.
+    """
+
+    vector: Tensor  # (classes, D) mean feature vectors
+    threshold: Tensor  # (classes,) similarities
+    count: Tensor  # (classes,) images behind each vector
+    offered: Tensor  # () images of all batches since the reset
+    seen: Tensor  # (classes,) images of this epoch
+    looked_up: Tensor  # (classes,) of them compared with the cache
+    hits: Tensor  # (classes,) of them found
+    similarity: Tensor  # (classes,) sum over looked-up images of that to their own class
+
+    def __init__(
+        self,
+        model: nn.Module,
+        n_classes: int = 10,
+        config: CacheConfig = RELEASED,
+        image_shape: ImageShape = (1, 28, 28),
+    ) -> None:
+        super().__init__()
+        self.config = config
+        layers = ["conv1", "conv2"] if config.layer == "both" else [config.layer]
+        # In a tuple, so that the model does not become a part of the cache and its state.
+        self._extract = (extractor(model, layers),)
+        self._activations = (
+            [activation_after(model, layer) for layer in layers]
+            if config.activation == "after"
+            else [nn.Identity() for _ in layers],
+        )
+        self._looked_up_vectors: Tensor | None = None
+        like = next(model.parameters()).detach()
+        with torch.no_grad():
+            size = self._vectors(like.new_zeros(1, *image_shape)).shape[1]
+        self.register_buffer("vector", like.new_zeros(n_classes, size))
+        self.register_buffer("offered", like.new_zeros(()))
+        for name in ("threshold", "count", "seen", "looked_up", "hits", "similarity"):
+            self.register_buffer(name, like.new_zeros(n_classes))
+
+    def start_epoch(self) -> None:
+        """Clear the epoch's tallies, and the cache itself if the reading resets it."""
+        for tally in (self.seen, self.looked_up, self.hits, self.similarity):
+            tally.zero_()
+        if self.config.reset == "epoch":
+            for state in (self.vector, self.threshold, self.count, self.offered):
+                state.zero_()
+
+    @torch.no_grad()
+    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Look up a batch before the step.
+
+        Takes images (N, C, H, W) and labels (N,); returns a boolean mask (N,) that is
+        False for hits, the images to be left out of the step.
+        """
+        self.seen += self._per_class(labels)
+        ready = bool(self.count[0] if self.config.missing_class == "released" else self.count.any())
+        self._looked_up_vectors = None
+        if not ready and self.config.timing == "two_pass":
+            return torch.ones_like(labels, dtype=torch.bool)
+        vectors = self._vectors(images)
+        if self.config.timing == "one_pass":
+            self._looked_up_vectors = vectors
+        if not ready:
+            return torch.ones_like(labels, dtype=torch.bool)
+        similarities = cosine_similarity(vectors, self.vector)  # (N, classes)
+        hit = self._hit(similarities, labels)
+        self.looked_up += self._per_class(labels)
+        self.hits += self._per_class(labels[hit])
+        own = similarities.gather(1, labels[:, None])[:, 0]
+        self.similarity.index_add_(0, labels, own)
+        return ~hit
+
+    @torch.no_grad()
+    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
+        """Update vectors and thresholds; takes the whole batch and the mask of `keep`."""
+        members = kept if self.config.members == "kept" else torch.ones_like(kept)
+        vectors = (
+            self._vectors(images[members])
+            if self._looked_up_vectors is None
+            else self._looked_up_vectors[members]
+        )
+        batch = _batch(vectors, labels[members], len(self.count), len(images))
+        old = self.vector.clone()
+        mean = UPDATES[self.config.update](old, self.count, self.offered, batch)
+        self.vector.copy_(self._where_updated(batch.count, mean, old))
+        threshold = THRESHOLDS[self.config.threshold](
+            self.threshold, old, self.vector, self.count, self.offered, batch
+        )
+        self.threshold.copy_(self._where_updated(batch.count, threshold, self.threshold))
+        self.count += batch.count
+        self.offered += batch.offered
+
+    def report(self) -> dict[str, list[float | None]]:
+        """Per class, of this epoch: hits, misses, images trained, threshold, mean similarity.
+
+        Misses are looked-up images that were no hits; a number that is undefined is None.
+        """
+        numbers = {
+            "hits": self.hits,
+            "misses": self.looked_up - self.hits,
+            "trained": self.seen - self.hits,
+            "threshold": self.threshold,
+            "similarity": self.similarity / self.looked_up,
+        }
+        return {
+            name: [None if x != x else x for x in values.tolist()]
+            for name, values in numbers.items()
+        }
+
+    def _per_class(self, labels: Tensor) -> Tensor:
+        return labels.bincount(minlength=len(self.count)).to(self.count.dtype)
+
+    def _vectors(self, images: Tensor, chunk: int = 256) -> Tensor:
+        """Feature vectors (N, D) under the current weights."""
+        parts = []
+        for part in images.split(chunk):
+            maps = self._extract[0](part).values()
+            parts.append(
+                torch.cat(
+                    [
+                        feature_vectors(act(m), self.config.moments, self.config.vector)
+                        for act, m in zip(self._activations[0], maps, strict=True)
+                    ],
+                    dim=1,
+                )
+            )
+        return torch.cat(parts)
+
+    def _hit(self, similarities: Tensor, labels: Tensor) -> Tensor:
+        """Which images are hits: nearest class is the true one, and the threshold agrees."""
+        undefined = torch.inf if self.config.missing_class == "released" else -torch.inf
+        nearest = similarities.nan_to_num(nan=undefined).argmax(dim=1)
+        own = similarities.gather(1, labels[:, None])[:, 0]
+        return HITS[self.config.hit](own, self.threshold[labels]) & (nearest == labels)
+
+    def _where_updated(self, count: Tensor, new: Tensor, old: Tensor) -> Tensor:
+        """New values, or old ones for classes that the batch does not hold.
+
+        The released exact mean is taken for every class: 0/0 where none was ever seen.
+        """
+        if self.config.missing_class == "released" and self.config.update == "exact":
+            return new
+        present = count > 0
+        return torch.where(present[:, None] if new.ndim == 2 else present, new, old)

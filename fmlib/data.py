@@ -1,0 +1,411 @@
+"""Datasets as tensors in [0, 1]: bundled subsets, full sets on disk, image folders.
+
+Every request that fits into the bundled subsets is served from them, whether or not the
+full sets are present, so that the same call gives the same numbers everywhere.
+"""
+
+import gzip
+import hashlib
+import io
+import lzma
+import os
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
+
+Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+OBJECTS = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+CLASS_NAMES = {"mnist": DIGITS, "fashion-mnist": GARMENTS, "cifar10": OBJECTS}
+FOLDER_PREFIX = "image-folder:"
+
+_BUNDLED = Path(__file__).parent / "bundled"
+_BUNDLED_SHA256 = {
+    "mnist": "ec4da605a97588c26b316926b41e91de00c41989db653e991c7ee23fda28798a",
+    "fashion-mnist": "518f8741264245fcebb714e816b6844ecb7e279c1869b9f563d9589c5e8222b8",
+}
+_IDX_FOLDER = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
+_IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+_IDX_MD5 = {
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+    "fashion-mnist": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+}
+_CIFAR10_JPEG_MD5 = "da7e69f9db4b94974a17d6fec79953df"
+_CIFAR10_BATCH_BYTES = 10_000 * (1 + 3 * 32 * 32)
+_IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test images of one dataset.
+
+    Images have shape (N, C, H, W) and lie in [0, 1]; labels have shape (N,) and are class
+    numbers.  `checksum` is the SHA-256 of exactly these pixels and labels; `origin` says
+    where they were read from.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    checksum: str
+    origin: str
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one image."""
+        _, channels, height, width = self.train_images.shape
+        return channels, height, width
+
+    @property
+    def chance(self) -> float:
+        """Accuracy in percent of always naming the most frequent class of the test set."""
+        return 100 * self.test_labels.bincount().max().item() / len(self.test_labels)
+
+
+def data_folder() -> Path:
+    """Folder of the full datasets: `FMLIB_DATA`, or fmlib's folder in the user's cache."""
+    if folder := os.environ.get("FMLIB_DATA"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fmlib"
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a dataset has that name, else raise ValueError with the choices."""
+    if name in CLASS_NAMES or (name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX):
+        return name
+    choices = ", ".join([*CLASS_NAMES, f"{FOLDER_PREFIX}PATH"])
+    raise ValueError(f"dataset {name!r} is not known; choose one of {choices}")
+
+
+def load(
+    name: str,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    *,
+    stratified_seed: int | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Dataset:
+    """Load the first images of a dataset, in the original order.
+
+    Args:
+        name: `mnist`, `fashion-mnist`, `cifar10` or `image-folder:PATH`.
+        n_train: number of training images; None for all of the full dataset.
+        n_test: number of test images; None for all of the full dataset.
+        stratified_seed: draw a subset with the dataset's class shares by this seed instead
+            of taking the first images.
+        dtype: floating-point type of the images.
+
+    Returns:
+        A `Dataset` with images in [0, 1].
+
+    Raises:
+        ValueError: an unknown name, more images than there are, or a file that is not
+            what its checksum says.
+        FileNotFoundError: the full dataset is needed, absent and cannot be downloaded.
+    """
+    check_name(name)
+    for parameter, count in (("n_train", n_train), ("n_test", n_test)):
+        if count is not None and count < 1:
+            raise ValueError(f"{parameter} is {count}; give at least 1, or None for all images")
+    train, test, class_names, origin = _read(name, n_train, n_test)
+    train = _subset(train, n_train, "n_train", name, stratified_seed)
+    test = _subset(test, n_test, "n_test", name, stratified_seed)
+    return Dataset(
+        name=name,
+        train_images=_to_unit(train[0], dtype),
+        train_labels=torch.from_numpy(train[1].astype(np.int64)),
+        test_images=_to_unit(test[0], dtype),
+        test_labels=torch.from_numpy(test[1].astype(np.int64)),
+        class_names=class_names,
+        checksum=hashlib.sha256(b"".join(np.ascontiguousarray(a) for a in (*train, *test))).hexdigest(),
+        origin=origin,
+    )
+
+
+def _read(
+    name: str, n_train: int | None, n_test: int | None
+) -> tuple[Arrays, Arrays, tuple[str, ...], str]:
+    """Training arrays, test arrays, class names and origin, from the nearest source."""
+    if name.startswith(FOLDER_PREFIX):
+        return _read_image_folder(Path(name.removeprefix(FOLDER_PREFIX)))
+    if name in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
+        train, test = _read_bundled(name)
+        if n_train <= len(train[1]) and n_test <= len(test[1]):
+            return train, test, CLASS_NAMES[name], "bundled subset"
+    reader = _read_cifar10 if name == "cifar10" else _read_idx_dataset
+    train, test, origin = reader(name)
+    return train, test, CLASS_NAMES[name], origin
+
+
+def _to_unit(pixels: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
+    """Bytes of shape (N, C, H, W) as floats in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(dtype).div_(255)
+
+
+def _subset(
+    arrays: Arrays, count: int | None, parameter: str, name: str, stratified_seed: int | None
+) -> Arrays:
+    """The first `count` images, or a stratified draw of that many."""
+    images, labels = arrays
+    if count is None:
+        return images, labels
+    if count > len(labels):
+        raise ValueError(
+            f"{parameter} is {count}, but {name} has {len(labels)} such images; "
+            f"give at most {len(labels)}"
+        )
+    if stratified_seed is None:
+        return images[:count], labels[:count]
+    chosen = _stratified_indices(labels, count, stratified_seed)
+    return images[chosen], labels[chosen]
+
+
+def _stratified_indices(labels: NDArray[np.uint8], count: int, seed: int) -> NDArray[np.int64]:
+    """Sorted positions of `count` images with class shares as in `labels`.
+
+    Positions are shuffled within each class, ranked by the share of their class already
+    taken, and the first `count` in that ranking are kept.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.sort(np.argsort(rank, kind="stable")[:count])
+
+
+def _read_bundled(name: str) -> tuple[Arrays, Arrays]:
+    """The subset that travels in the package."""
+    path = _BUNDLED / f"{name}.npz.xz"
+    packed = path.read_bytes()
+    if hashlib.sha256(packed).hexdigest() != _BUNDLED_SHA256[name]:
+        raise ValueError(f"{path} was altered (its checksum differs); reinstall fmlib")
+    with np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False) as arrays:
+        train = arrays["train_images"], arrays["train_labels"]
+        test = arrays["test_images"], arrays["test_labels"]
+    return train, test
+
+
+def _read_idx_dataset(name: str) -> tuple[Arrays, Arrays, str]:
+    """MNIST or Fashion-MNIST in full, downloaded by torchvision where they are missing."""
+    folder = data_folder() / _IDX_FOLDER[name] / "raw"
+    if not all(_find_idx(folder, file) for files in _IDX_FILES.values() for file in files):
+        _download_idx(name)
+    parts = {split: _read_idx_split(name, folder, split) for split in _IDX_FILES}
+    return parts["train"], parts["test"], str(folder)
+
+
+def _find_idx(folder: Path, file: str) -> Path | None:
+    """The unpacked or gzipped idx file, if there is one."""
+    candidates = (folder / file, folder / f"{file}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_idx_split(name: str, folder: Path, split: str) -> Arrays:
+    """Images (N, 1, 28, 28) and labels (N,) of one split, after checking their md5."""
+    images, labels = (_read_checked(name, folder, file) for file in _IDX_FILES[split])
+    count, height, width = np.frombuffer(images, ">i4", 3, offset=4)
+    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(count, 1, height, width)
+    return pixels, np.frombuffer(labels, np.uint8, offset=8)
+
+
+def _read_checked(name: str, folder: Path, file: str) -> bytes:
+    """Unpacked content of an idx file; ValueError if it is truncated, altered or foreign."""
+    path = _find_idx(folder, file)
+    assert path is not None, "presence was checked before reading"
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (EOFError, gzip.BadGzipFile, ValueError) as error:
+        raise ValueError(f"{path} is not a whole gzip file ({error}); delete it") from error
+    _check_md5(path, content, _IDX_MD5[name][file])
+    return content
+
+
+def _check_md5(path: Path, content: bytes, expected: str) -> None:
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{path} is truncated, altered or another file (md5 of its content {found}, "
+            f"expected {expected}); delete it and load again"
+        )
+
+
+def _download_idx(name: str) -> None:
+    """Fetch a dataset with torchvision's own class, or say how to do without."""
+    from torchvision import datasets
+
+    classes: dict[str, Callable[..., object]] = {
+        "mnist": datasets.MNIST,
+        "fashion-mnist": datasets.FashionMNIST,
+    }
+    try:
+        for train in (True, False):
+            classes[name](str(data_folder()), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        raise _missing(name, f"{_IDX_FOLDER[name]}/raw/*-ubyte.gz") from error
+
+
+def _missing(name: str, layout: str) -> FileNotFoundError:
+    subsets = " or ".join(f"{key} (12,000 + 2,000 images)" for key in _BUNDLED_SHA256)
+    return FileNotFoundError(
+        f"the full dataset {name} is not in {data_folder()} and could not be downloaded; put "
+        f"{layout} there (or set FMLIB_DATA to a folder that has it), or ask for no more "
+        f"images than the bundled subsets hold: {subsets}"
+    )
+
+
+def _read_cifar10(name: str) -> tuple[Arrays, Arrays, str]:
+    """CIFAR-10 from its binary version or from a tar of JPEG files; never from pickles."""
+    folder = data_folder() / "CIFAR10"
+    binary, jpeg = folder / "cifar-10-batches-bin", folder / "cifar10-jpeg.tar.xz"
+    if binary.is_dir():
+        train = [_read_cifar10_batch(binary / f"data_batch_{i}.bin") for i in range(1, 6)]
+        images, labels = zip(*train, strict=True)
+        test = _read_cifar10_batch(binary / "test_batch.bin")
+        return (np.concatenate(images), np.concatenate(labels)), test, str(binary)
+    if jpeg.is_file():
+        return *_read_cifar10_jpeg(jpeg), f"{jpeg} (lossy JPEG)"
+    if (folder / "cifar-10-batches-py").exists() or (data_folder() / "cifar-10-batches-py").exists():
+        raise ValueError(
+            "cifar-10-batches-py holds pickled files, which are never opened here; "
+            "use the binary version of CIFAR-10 (cifar-10-batches-bin)"
+        )
+    raise _missing(name, "CIFAR10/cifar-10-batches-bin or CIFAR10/cifar10-jpeg.tar.xz")
+
+
+def _read_cifar10_batch(path: Path) -> Arrays:
+    content = path.read_bytes() if path.is_file() else b""
+    if len(content) != _CIFAR10_BATCH_BYTES:
+        raise ValueError(
+            f"{path} has {len(content)} bytes instead of {_CIFAR10_BATCH_BYTES}; unpack the "
+            "binary version of CIFAR-10 again"
+        )
+    rows = np.frombuffer(content, np.uint8).reshape(10_000, -1)  # (10000, 1 + 3072)
+    return rows[:, 1:].reshape(-1, 3, 32, 32), rows[:, 0]
+
+
+def _read_cifar10_jpeg(path: Path) -> tuple[Arrays, Arrays]:
+    """Decode the tar of JPEG files; images are interleaved over classes by their number."""
+    from PIL import Image
+
+    _check_md5(path, path.read_bytes(), _CIFAR10_JPEG_MD5)
+    found: dict[str, list[tuple[str, int, NDArray[np.uint8]]]] = {"train": [], "test": []}
+    with tarfile.open(path, "r:xz") as tar:
+        for member in tar:
+            if member.isfile() and (file := tar.extractfile(member)):
+                _, split, class_name, number = member.name.split("/")
+                with Image.open(file) as image:
+                    pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)  # (3, 32, 32)
+                found[split].append((number, OBJECTS.index(class_name), pixels))
+    train, test = (_stack(found[split]) for split in ("train", "test"))
+    return train, test
+
+
+def _stack(entries: list[tuple[str, int, NDArray[np.uint8]]]) -> Arrays:
+    entries.sort(key=lambda entry: entry[:2])
+    images = np.stack([pixels for *_, pixels in entries])  # (N, C, H, W)
+    return images, np.array([label for _, label, _ in entries], np.uint8)
+
+
+def _read_image_folder(root: Path) -> tuple[Arrays, Arrays, tuple[str, ...], str]:
+    """`train/` and `val/` with one folder per class; all images of one size."""
+    splits = {split: root / split for split in ("train", "val")}
+    for folder in splits.values():
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{folder} does not exist; an image folder has train/ and val/, each with one "
+                "folder of images per class"
+            )
+    names = {split: sorted(p.name for p in f.iterdir() if p.is_dir()) for split, f in splits.items()}
+    if not names["train"] or names["train"] != names["val"]:
+        raise ValueError(
+            f"{root}: train/ has the class folders {names['train']}, val/ has {names['val']}; "
+            "both need the same, at least one"
+        )
+    if len(names["train"]) > 256:
+        raise ValueError(f"{root} has {len(names['train'])} class folders; 256 is the most")
+    train, test = (_read_class_folders(f, names["train"]) for f in splits.values())
+    if train[0].shape[1:] != test[0].shape[1:]:
+        raise ValueError(f"{root}: images of train/ and val/ differ in size; resize them")
+    return train, test, tuple(names["train"]), str(root)
+
+
+def _read_class_folders(folder: Path, names: list[str]) -> Arrays:
+    entries = []
+    for label, name in enumerate(names):
+        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
+        if not files:
+            raise ValueError(f"{folder / name} holds no image ({', '.join(_IMAGE_SUFFIXES)})")
+        entries += [(f"{rank:09d}", label, _read_image(file)) for rank, file in enumerate(files)]
+    if len(shapes := {pixels.shape for *_, pixels in entries}) > 1:
+        raise ValueError(
+            f"{folder} holds images of different sizes or channel counts "
+            f"{sorted(shapes)}; resize them to one"
+        )
+    return _stack(entries)
+
+
+def _read_image(file: Path) -> NDArray[np.uint8]:
+    """One image as (C, H, W): grey images keep one channel, all others become RGB."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            grey = image.mode in ("1", "L")
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{file} cannot be read as an image; remove or replace it") from error
+    return pixels[None] if grey else pixels.transpose(2, 0, 1)  # (C, H, W)

@@ -1,0 +1,172 @@
+"""The small CNNs of the paper; scaling of the input is their first layer.
+
+Images are stored in [0, 1] everywhere.  What a network is fed (0..255, 0..1, standardized)
+is decided by its first layer, `scale`, so that attacks, caches and figures speak of [0, 1]
+only.  Every model is a `torch.nn.Sequential` with named layers: `model[1:]` is the network
+without the scaling, for inputs such as feature maps that are not images in [0, 1].
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+InputScale = Literal["255", "unit", "standardized"]
+Activation = Literal["relu", "leaky_relu"]
+ModelName = Literal["base_cnn", "fashion_cnn"]
+ImageShape = tuple[int, int, int]
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
+
+
+class Scale(nn.Module):
+    """Multiply pixels by `factor` and add `shift`, channel by channel."""
+
+    factor: Tensor
+    shift: Tensor
+
+    def __init__(self, factor: Tensor, shift: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("factor", factor.reshape(-1, 1, 1))  # (C or 1, 1, 1)
+        self.register_buffer("shift", shift.reshape(-1, 1, 1))  # (C or 1, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale images of shape (N, C, H, W)."""
+        return images * self.factor + self.shift
+
+
+def scale_layer(
+    input_scale: InputScale, dtype: torch.dtype, images: Tensor | None = None
+) -> Scale:
+    """First layer of a model: from pixels in [0, 1] to what the network is fed.
+
+    Args:
+        input_scale: `255` multiplies by 255 (as released for MNIST), `unit` changes
+            nothing, `standardized` makes mean 0 and deviation 1 per channel.
+        dtype: type of the factors.
+        images: images (N, C, H, W) whose mean and deviation standardize; only for that.
+    """
+    if input_scale not in get_args(InputScale):
+        choices = ", ".join(get_args(InputScale))
+        raise ValueError(f"input_scale {input_scale!r} is not known; choose one of {choices}")
+    if input_scale != "standardized":
+        factor = 255.0 if input_scale == "255" else 1.0
+        return Scale(torch.tensor(factor, dtype=dtype), torch.tensor(0.0, dtype=dtype))
+    if images is None:
+        raise ValueError("input_scale 'standardized' needs images to take mean and deviation from")
+    mean = images.to(dtype).mean(dim=(0, 2, 3))
+    deviation = images.to(dtype).std(dim=(0, 2, 3)).clamp_min(1e-6)
+    return Scale(1 / deviation, -mean / deviation)
+
+
+def base_cnn(
+    image_shape: ImageShape = (1, 28, 28),
+    n_classes: int = 10,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    activation: Activation = "relu",
+    scale: Scale | None = None,
+) -> nn.Sequential:
+    """The base CNN of anand2022, section 6.1, with the sizes of the released code.
+
+    Two 5x5 convolutions to 15 and 30 maps, each followed by max pooling and the activation,
+    then two linear layers (64 hidden units) and log-softmax.
+
+    Args:
+        image_shape: channels, height and width of the images, at least 16x16 pixels.
+        n_classes: number of classes.
+        seed: seed of PyTorch's default initialization.
+        dtype: type that the weights are drawn in.
+        activation: `relu` or `leaky_relu`.
+        scale: first layer; default 0..255 (`scale_layer("255")`).
+    """
+    channels, height, width = image_shape
+    if min(height, width) < 16:
+        raise ValueError(f"images are {height}x{width}; base_cnn needs at least 16x16 pixels")
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is not known; choose one of {list(_ACTIVATIONS)}")
+    act = _ACTIVATIONS[activation]
+    flat = 30 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2)
+    with _seeded(seed):
+        return nn.Sequential(
+            OrderedDict(
+                scale=scale or scale_layer("255", dtype),
+                conv1=nn.Conv2d(channels, 15, 5, dtype=dtype),
+                pool1=nn.MaxPool2d(2),
+                act1=act(),
+                conv2=nn.Conv2d(15, 30, 5, dtype=dtype),
+                pool2=nn.MaxPool2d(2),
+                act2=act(),
+                flatten=nn.Flatten(),
+                fc1=nn.Linear(flat, 64, dtype=dtype),
+                act3=act(),
+                fc2=nn.Linear(64, n_classes, dtype=dtype),
+                log_softmax=nn.LogSoftmax(dim=1),
+            )
+        )
+
+
+def fashion_cnn(
+    image_shape: ImageShape = (1, 28, 28),
+    n_classes: int = 10,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+) -> nn.Sequential:
+    """The network behind the Fashion-MNIST row of anand2022, Figure 9, as released.
+
+    Two 3x3 convolutions to 32 and 64 maps with ReLU and pooling, then three linear layers
+    without activation between them and log-softmax.  Arguments as for `base_cnn`, images of
+    at least 6x6 pixels; the default first layer changes nothing (0..1).
+    """
+    channels, height, width = image_shape
+    if min(height, width) < 6:
+        raise ValueError(f"images are {height}x{width}; fashion_cnn needs at least 6x6 pixels")
+    flat = 64 * ((height // 2 - 2) // 2) * ((width // 2 - 2) // 2)
+    with _seeded(seed):
+        return nn.Sequential(
+            OrderedDict(
+                scale=scale or scale_layer("unit", dtype),
+                conv1=nn.Conv2d(channels, 32, 3, padding=1, dtype=dtype),
+                act1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(32, 64, 3, dtype=dtype),
+                act2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),
+                flatten=nn.Flatten(),
+                fc1=nn.Linear(flat, 600, dtype=dtype),
+                fc2=nn.Linear(600, 120, dtype=dtype),
+                fc3=nn.Linear(120, n_classes, dtype=dtype),
+                log_softmax=nn.LogSoftmax(dim=1),
+            )
+        )
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw with a given seed inside the block and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def layer_table(model: nn.Module, image_shape: ImageShape) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Name, kind and output shape (C, H, W) or (D,) of every layer of a sequential model."""
+    parameter = next(model.parameters())
+    x = torch.zeros(1, *image_shape, dtype=parameter.dtype, device=parameter.device)
+    rows = []
+    with torch.no_grad():
+        for name, layer in model.named_children():
+            x = layer(x)
+            rows.append((name, type(layer).__name__, tuple(x.shape[1:])))
+    return rows

@@ -1,0 +1,262 @@
+"""The one training loop: SGD on tensors in memory, with an optional policy that skips images."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+Transform = Callable[[Tensor], Tensor]
+
+
+class TrainConfig(BaseModel):
+    """Settings of one training run; the defaults are those of anand2022."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    device: str = "cpu"
+    micro_batch: int = Field(default=256, ge=1)
+    progress: bool = False
+
+
+class EpochResult(BaseModel):
+    """What happened in one epoch; per-class numbers are ordered by class.
+
+    Accuracies are in percent.  `seconds` is the time of training alone: look-ups of the
+    policy are included, evaluation is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    loss: float | None
+    test_accuracy: float | None
+    seen: int
+    trained: int
+    seen_per_class: tuple[int, ...]
+    skipped_per_class: tuple[int, ...]
+    steps: int
+    seconds: float
+    policy: dict[str, list[float | None]] = {}
+
+    @property
+    def skipped(self) -> int:
+        """Images that the policy removed, in total."""
+        return self.seen - self.trained
+
+
+class Divergence(BaseModel):
+    """Where a run stopped because its loss was no longer a finite number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epoch: int
+    step: int
+    loss: str
+
+
+class History(BaseModel):
+    """All epochs of a run, and where it diverged if it did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: tuple[EpochResult, ...]
+    divergence: Divergence | None = None
+
+    @property
+    def test_accuracies(self) -> list[float]:
+        """Test accuracy in percent after each epoch; NaN where none was measured."""
+        nan = float("nan")
+        return [nan if e.test_accuracy is None else e.test_accuracy for e in self.epochs]
+
+
+class Policy(Protocol):
+    """Decides which images of a batch are trained on; see `fmlib.caching` and `fmlib.skipping`."""
+
+    def start_epoch(self) -> None:
+        """Called before the first batch of an epoch."""
+
+    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Boolean mask (N,) of the images to train on."""
+        ...
+
+    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
+        """Called with the whole batch and its mask after the weights have changed."""
+
+    def report(self) -> dict[str, list[float | None]]:
+        """Numbers of the epoch that just ended, to be stored with it."""
+        ...
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    *,
+    policy: Policy | None = None,
+    test: tuple[Tensor, Tensor] | None = None,
+) -> History:
+    """Train `model` in place by SGD on the negative log-likelihood.
+
+    Args:
+        model: returns log-probabilities (N, classes).
+        images: (N, C, H, W) as the model takes them.
+        labels: (N,) class numbers.
+        config: settings; `config.seed` orders the batches.  Batches larger than
+            `config.micro_batch` are computed in parts whose gradients are added up.
+        policy: removes images from each batch before the step; None trains on all.
+        test: images and labels evaluated after every epoch.
+
+    Returns:
+        The history.  A NaN or infinite loss ends the run before the weights are touched;
+        the history then says at which step.
+    """
+    if len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images but {len(labels)} labels")
+    device = check_device(config.device)
+    model.to(device).train()
+    images, labels = images.to(device), labels.to(device)
+    n_classes = int(labels.max().item()) + 1
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=config.learning_rate, momentum=config.momentum
+    )
+    order = torch.Generator().manual_seed(config.seed)
+    results: list[EpochResult] = []
+    for epoch in tqdm(range(1, config.epochs + 1), disable=not config.progress, unit="epoch"):
+        started = time.perf_counter()
+        counter = _Counter(n_classes)
+        divergence = None
+        if policy is not None:
+            policy.start_epoch()
+        for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
+            batch = batch.to(device)
+            loss = _step(
+                model, optimizer, images[batch], labels[batch], policy, counter, config.micro_batch
+            )
+            if not math.isfinite(loss):
+                divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
+                break
+        seconds = time.perf_counter() - started
+        accuracy = evaluate(model, *test) if test is not None else None
+        report = policy.report() if policy is not None else {}
+        results.append(counter.result(epoch, accuracy, seconds, report))
+        if divergence is not None:
+            return History(epochs=tuple(results), divergence=divergence)
+    return History(epochs=tuple(results))
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    policy: Policy | None,
+    counter: "_Counter",
+    micro_batch: int,
+) -> float:
+    """One training step on the kept images of a batch; returns the loss."""
+    kept = None if policy is None else policy.keep(images, labels)
+    counter.count(labels, kept)
+    chosen, targets = (images, labels) if kept is None else (images[kept], labels[kept])
+    if len(targets) == 0:
+        return 0.0
+    optimizer.zero_grad(set_to_none=True)
+    loss = 0.0
+    for part, target in zip(chosen.split(micro_batch), targets.split(micro_batch), strict=True):
+        part_loss = F.nll_loss(model(part), target, reduction="sum") / len(targets)
+        part_loss.backward()  # type: ignore[no-untyped-call]
+        loss += part_loss.item()
+    counter.add_loss(loss)
+    if math.isfinite(loss):
+        optimizer.step()
+        if policy is not None and kept is not None:
+            policy.after_step(images, labels, kept)
+    return loss
+
+
+class _Counter:
+    """Adds up what happens during one epoch."""
+
+    def __init__(self, n_classes: int) -> None:
+        self._n_classes = n_classes
+        self._seen = torch.zeros(n_classes, dtype=torch.long)
+        self._trained = torch.zeros(n_classes, dtype=torch.long)
+        self._losses: list[float] = []
+        self.steps = 0
+
+    def count(self, labels: Tensor, kept: Tensor | None) -> None:
+        per_class = labels.bincount(minlength=self._n_classes).cpu()
+        self._seen += per_class
+        if kept is None:
+            self._trained += per_class
+        else:
+            self._trained += labels[kept].bincount(minlength=self._n_classes).cpu()
+
+    def add_loss(self, loss: float) -> None:
+        self._losses.append(loss)
+        self.steps += 1
+
+    def result(
+        self, epoch: int, accuracy: float | None, seconds: float, report: dict[str, list[float | None]]
+    ) -> EpochResult:
+        mean = sum(self._losses) / len(self._losses) if self._losses else float("nan")
+        return EpochResult(
+            epoch=epoch,
+            loss=mean if math.isfinite(mean) else None,
+            test_accuracy=accuracy,
+            seen=int(self._seen.sum()),
+            trained=int(self._trained.sum()),
+            seen_per_class=tuple(self._seen.tolist()),
+            skipped_per_class=tuple((self._seen - self._trained).tolist()),
+            steps=self.steps,
+            seconds=seconds,
+            policy=report,
+        )
+
+
+def check_device(name: str) -> torch.device:
+    """The device of that name, or ValueError saying what there is."""
+    available = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if name.split(":")[0] not in available:
+        raise ValueError(f"device {name!r} is not available; choose one of {', '.join(available)}")
+    return torch.device(name)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and restore its mode afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, chunk: int = 256) -> Tensor:
+    """Predicted classes (N,) of images (N, C, H, W), on the device of the images."""
+    device = next(model.parameters()).device
+    with evaluating(model):
+        parts = [model(part.to(device)).argmax(dim=1) for part in images.split(chunk)]
+    return torch.cat(parts).to(images.device)
+
+
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Accuracy in percent: correct predictions over all images (N, C, H, W)."""
+    if len(images) == 0:
+        raise ValueError("there are no images to evaluate; give at least one")
+    correct = (predict(model, images) == labels.to(images.device)).sum().item()
+    return 100 * correct / len(images)
