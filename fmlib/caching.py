@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fmlib.features import activation_after, cosine_similarity, extractor, feature_vectors
 from fmlib.models import ImageShape
+from fmlib.training import Report
 
 
 class CacheConfig(BaseModel):
@@ -77,31 +78,31 @@ class Batch(NamedTuple):
     vectors: Tensor  # (M, D) feature vectors of the members
     labels: Tensor  # (M,) their classes
     sums: Tensor  # (classes, D) sum of their vectors per class
-    count: Tensor  # (classes,) members per class
+    new: Tensor  # (classes,) members per class
     offered: int  # images of the batch, members or not
 
 
 def _batch(vectors: Tensor, labels: Tensor, n_classes: int, offered: int) -> Batch:
     sums = vectors.new_zeros(n_classes, vectors.shape[1]).index_add_(0, labels, vectors)
-    count = labels.bincount(minlength=n_classes).to(vectors.dtype)
-    return Batch(vectors, labels, sums, count, offered)
+    new = labels.bincount(minlength=n_classes).to(vectors.dtype)
+    return Batch(vectors, labels, sums, new, offered)
 
 
 def _exact_update(vector: Tensor, count: Tensor, offered: Tensor, batch: Batch) -> Tensor:
     """Mean vector of all members so far."""
-    return (vector * count[:, None] + batch.sums) / (count + batch.count)[:, None]
+    return (vector * count[:, None] + batch.sums) / (count + batch.new)[:, None]
 
 
 def _printed_update(vector: Tensor, count: Tensor, offered: Tensor, batch: Batch) -> Tensor:
     """(V n + V_new) / (n + b) with V_new the class's mean vector (anand2022, 5.1)."""
-    return (vector * offered + batch.sums / batch.count[:, None]) / (offered + batch.offered)
+    return (vector * offered + batch.sums / batch.new[:, None]) / (offered + batch.offered)
 
 
 def _mean_of_singles(threshold: Tensor, reference: Tensor, count: Tensor, batch: Batch) -> Tensor:
     """Mean over all members so far of the cosine with their class's vector, 0/0 taken as 0."""
     own = cosine_similarity(batch.vectors, reference).gather(1, batch.labels[:, None])[:, 0]
     sums = torch.zeros_like(threshold).index_add_(0, batch.labels, own.nan_to_num(nan=0.0))
-    return (threshold.nan_to_num(nan=0.0) * count + sums) / (count + batch.count)
+    return (threshold.nan_to_num(nan=0.0) * count + sums) / (count + batch.new)
 
 
 def _running_threshold(
@@ -122,7 +123,7 @@ def _printed_threshold(
     threshold: Tensor, old: Tensor, new: Tensor, count: Tensor, offered: Tensor, batch: Batch
 ) -> Tensor:
     """(e n + e_new) / (n + b), e_new the cosine of two mean vectors (anand2022, 5.2)."""
-    means = batch.sums / batch.count[:, None]
+    means = batch.sums / batch.new[:, None]
     similarity = cosine_similarity(means, new).diagonal()
     return (threshold * offered + similarity) / (offered + batch.offered)
 
@@ -130,7 +131,7 @@ def _printed_threshold(
 HITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "above": torch.ge,
     "below": torch.le,
-    "nearest": lambda similarity, threshold: torch.ones_like(similarity, dtype=torch.bool),
+    "nearest": lambda similarity, threshold: ~similarity.isnan(),
 }
 UPDATES = {"exact": _exact_update, "printed": _printed_update}
 THRESHOLDS = {
@@ -235,6 +236,9 @@ class FeatureCache(nn.Module):
     def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
         """Update vectors and thresholds; takes the whole batch and the mask of `keep`."""
         members = kept if self.config.members == "kept" else torch.ones_like(kept)
+        if not members.any():
+            self.offered += len(images)
+            return
         vectors = (
             self._vectors(images[members])
             if self._looked_up_vectors is None
@@ -243,15 +247,17 @@ class FeatureCache(nn.Module):
         batch = _batch(vectors, labels[members], len(self.count), len(images))
         old = self.vector.clone()
         mean = UPDATES[self.config.update](old, self.count, self.offered, batch)
-        self.vector.copy_(self._where_updated(batch.count, mean, old))
+        self.vector.copy_(self._where_updated(batch.new, mean, old, self.config.update))
         threshold = THRESHOLDS[self.config.threshold](
             self.threshold, old, self.vector, self.count, self.offered, batch
         )
-        self.threshold.copy_(self._where_updated(batch.count, threshold, self.threshold))
-        self.count += batch.count
+        self.threshold.copy_(
+            self._where_updated(batch.new, threshold, self.threshold, self.config.threshold)
+        )
+        self.count += batch.new
         self.offered += batch.offered
 
-    def report(self) -> dict[str, list[float | None]]:
+    def report(self) -> Report:
         """Per class, of this epoch: hits, misses, images trained, threshold, mean similarity.
 
         Misses are looked-up images that were no hits; a number that is undefined is None.
@@ -294,12 +300,12 @@ class FeatureCache(nn.Module):
         own = similarities.gather(1, labels[:, None])[:, 0]
         return HITS[self.config.hit](own, self.threshold[labels]) & (nearest == labels)
 
-    def _where_updated(self, count: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    def _where_updated(self, count: Tensor, new: Tensor, old: Tensor, rule: str) -> Tensor:
         """New values, or old ones for classes that the batch does not hold.
 
-        The released exact mean is taken for every class: 0/0 where none was ever seen.
+        As released, a mean over images is taken for every class: 0/0 where none was ever seen.
         """
-        if self.config.missing_class == "released" and self.config.update == "exact":
+        if self.config.missing_class == "released" and rule != "printed":
             return new
         present = count > 0
         return torch.where(present[:, None] if new.ndim == 2 else present, new, old)

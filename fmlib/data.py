@@ -10,6 +10,7 @@ import io
 import lzma
 import os
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,7 @@ def load(
         test_images=_to_unit(test[0], dtype),
         test_labels=torch.from_numpy(test[1].astype(np.int64)),
         class_names=class_names,
-        checksum=hashlib.sha256(b"".join(np.ascontiguousarray(a) for a in (*train, *test))).hexdigest(),
+        checksum=hashlib.sha256(b"".join(a.tobytes() for a in (*train, *test))).hexdigest(),
         origin=origin,
     )
 
@@ -192,7 +193,8 @@ def _read(
 
 def _to_unit(pixels: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
     """Bytes of shape (N, C, H, W) as floats in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(dtype).div_(255)
+    copy = torch.tensor(np.ascontiguousarray(pixels))  # files are read as read-only arrays
+    return copy.to(dtype).div_(255)
 
 
 def _subset(
@@ -268,7 +270,7 @@ def _read_checked(name: str, folder: Path, file: str) -> bytes:
     assert path is not None, "presence was checked before reading"
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile, ValueError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a whole gzip file ({error}); delete it") from error
     _check_md5(path, content, _IDX_MD5[name][file])
     return content
@@ -318,7 +320,7 @@ def _read_cifar10(name: str) -> tuple[Arrays, Arrays, str]:
         return (np.concatenate(images), np.concatenate(labels)), test, str(binary)
     if jpeg.is_file():
         return *_read_cifar10_jpeg(jpeg), f"{jpeg} (lossy JPEG)"
-    if (folder / "cifar-10-batches-py").exists() or (data_folder() / "cifar-10-batches-py").exists():
+    if any((parent / "cifar-10-batches-py").exists() for parent in (folder, data_folder())):
         raise ValueError(
             "cifar-10-batches-py holds pickled files, which are never opened here; "
             "use the binary version of CIFAR-10 (cifar-10-batches-bin)"
@@ -369,7 +371,9 @@ def _read_image_folder(root: Path) -> tuple[Arrays, Arrays, tuple[str, ...], str
                 f"{folder} does not exist; an image folder has train/ and val/, each with one "
                 "folder of images per class"
             )
-    names = {split: sorted(p.name for p in f.iterdir() if p.is_dir()) for split, f in splits.items()}
+    names = {
+        split: sorted(p.name for p in f.iterdir() if p.is_dir()) for split, f in splits.items()
+    }
     if not names["train"] or names["train"] != names["val"]:
         raise ValueError(
             f"{root}: train/ has the class folders {names['train']}, val/ has {names['val']}; "

@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
-from fmlib import torchvision_compat as torchvision_compat
+from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
+
+# isort: split
+from torchvision.models.feature_extraction import create_feature_extractor
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -32,7 +34,8 @@ def extractor(model: nn.Module, layers: list[str]) -> nn.Module:
     for layer in layers:
         if layer not in known:
             raise ValueError(f"layer {layer!r} does not exist; choose from {', '.join(known)}")
-    return create_feature_extractor(model, return_nodes={layer: layer for layer in layers})
+    graph: nn.Module = create_feature_extractor(model, return_nodes=list(layers))
+    return graph
 
 
 def activation_after(model: nn.Module, layer: str) -> nn.Module:
@@ -144,4 +147,5 @@ def cosine_similarity(queries: Tensor, cached: Tensor) -> Tensor:
     vector, is NaN.
     """
     products = queries @ cached.T  # (N, K)
-    return products / (queries.norm(dim=1, keepdim=True) * cached.norm(dim=1))
+    cosines: Tensor = products / (queries.norm(dim=1, keepdim=True) * cached.norm(dim=1))
+    return cosines

@@ -7,9 +7,12 @@ from torch.nn import functional as F
 from fmlib.features import feature_maps
 
 
-def each_map(maps: Tensor) -> Tensor:
-    """Every map as one grey image, as released: (N, maps, P, Q) becomes (N maps, 1, P, Q)."""
-    return maps.flatten(0, 1)[:, None]  # (N maps, 1, P, Q)
+def each_map(maps: Tensor, channels: int = 1) -> Tensor:
+    """Every map as one image, as released: (N, maps, P, Q) becomes (N maps, channels, P, Q).
+
+    For colour networks the map stands in all channels: a grey image.
+    """
+    return maps.flatten(0, 1)[:, None].repeat(1, channels, 1, 1)  # (N maps, channels, P, Q)
 
 
 def pad_to(images: Tensor, height: int, width: int) -> Tensor:
@@ -31,22 +34,17 @@ def map_training_set(
 
     Args:
         model: network whose maps are taken.
-        images: (N, 1, H, W) in [0, 1].
+        images: (N, C, H, W) in [0, 1].
         labels: (N,).
         layer: layer name.
 
     Returns:
-        Images (N maps, 1, H, W), which are not in [0, 1] and bypass the model's scaling
+        Images (N maps, C, H, W), which are not in [0, 1] and bypass the model's scaling
         layer (`model[1:]` takes them), and labels (N maps,); map i of image n is image
         n maps + i.
     """
-    if images.shape[1] != 1:
-        raise ValueError(
-            f"images have {images.shape[1]} channels; maps as grey images suit a network for "
-            "1 channel only"
-        )
     maps = feature_maps(model, images, [layer])[layer]  # (N, maps, P, Q)
-    as_images = pad_to(each_map(maps), images.shape[2], images.shape[3])
+    as_images = pad_to(each_map(maps, images.shape[1]), images.shape[2], images.shape[3])
     return as_images, labels.repeat_interleave(maps.shape[1])
 
 

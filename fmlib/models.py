@@ -9,7 +9,7 @@ without the scaling, for inputs such as feature maps that are not images in [0, 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,7 @@ class Scale(nn.Module):
         return images * self.factor + self.shift
 
 
-def scale_layer(
-    input_scale: InputScale, dtype: torch.dtype, images: Tensor | None = None
-) -> Scale:
+def scale_layer(input_scale: InputScale, dtype: torch.dtype, images: Tensor | None = None) -> Scale:
     """First layer of a model: from pixels in [0, 1] to what the network is fed.
 
     Args:
@@ -88,7 +86,9 @@ def base_cnn(
     if min(height, width) < 16:
         raise ValueError(f"images are {height}x{width}; base_cnn needs at least 16x16 pixels")
     if activation not in _ACTIVATIONS:
-        raise ValueError(f"activation {activation!r} is not known; choose one of {list(_ACTIVATIONS)}")
+        raise ValueError(
+            f"activation {activation!r} is not known; choose one of {list(_ACTIVATIONS)}"
+        )
     act = _ACTIVATIONS[activation]
     flat = 30 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2)
     with _seeded(seed):
@@ -122,11 +122,11 @@ def fashion_cnn(
 
     Two 3x3 convolutions to 32 and 64 maps with ReLU and pooling, then three linear layers
     without activation between them and log-softmax.  Arguments as for `base_cnn`, images of
-    at least 6x6 pixels; the default first layer changes nothing (0..1).
+    at least 8x8 pixels; the default first layer changes nothing (0..1).
     """
     channels, height, width = image_shape
-    if min(height, width) < 6:
-        raise ValueError(f"images are {height}x{width}; fashion_cnn needs at least 6x6 pixels")
+    if min(height, width) < 8:
+        raise ValueError(f"images are {height}x{width}; fashion_cnn needs at least 8x8 pixels")
     flat = 64 * ((height // 2 - 2) // 2) * ((width // 2 - 2) // 2)
     with _seeded(seed):
         return nn.Sequential(
@@ -151,7 +151,7 @@ def fashion_cnn(
 def _seeded(seed: int) -> Iterator[None]:
     """Draw with a given seed inside the block and leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 
@@ -160,13 +160,21 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def layer_table(model: nn.Module, image_shape: ImageShape) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Name, kind and output shape (C, H, W) or (D,) of every layer of a sequential model."""
+class Layer(NamedTuple):
+    """One layer of a model: its name, its kind and its output's shape, (C, H, W) or (D,)."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+def layer_table(model: nn.Module, image_shape: ImageShape) -> list[Layer]:
+    """Every layer of a sequential model, in order."""
     parameter = next(model.parameters())
     x = torch.zeros(1, *image_shape, dtype=parameter.dtype, device=parameter.device)
     rows = []
     with torch.no_grad():
         for name, layer in model.named_children():
             x = layer(x)
-            rows.append((name, type(layer).__name__, tuple(x.shape[1:])))
+            rows.append(Layer(name, type(layer).__name__, tuple(x.shape[1:])))
     return rows

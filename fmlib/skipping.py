@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from fmlib.training import Report
+
 
 class RandomSkip:
     """Skip each image with the probability of its class in the current epoch.
@@ -35,6 +37,6 @@ class RandomSkip:
     def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
         """Nothing is learnt from a step."""
 
-    def report(self) -> dict[str, list[float | None]]:
+    def report(self) -> Report:
         """The rates of the current epoch, per class."""
         return {"rate": list(self._rates[self._epoch].tolist())}

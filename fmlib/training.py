@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-Transform = Callable[[Tensor], Tensor]
+Report = dict[str, list[float | None]]
+"""Numbers of one epoch by name, one per class; None where a number is undefined."""
 
 
 class TrainConfig(BaseModel):
@@ -48,7 +49,7 @@ class EpochResult(BaseModel):
     skipped_per_class: tuple[int, ...]
     steps: int
     seconds: float
-    policy: dict[str, list[float | None]] = {}
+    policy: Report = {}
 
     @property
     def skipped(self) -> int:
@@ -92,9 +93,9 @@ class Policy(Protocol):
         ...
 
     def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
-        """Called with the whole batch and its mask after the weights have changed."""
+        """Called with the whole batch and its mask after the step, if any image was kept."""
 
-    def report(self) -> dict[str, list[float | None]]:
+    def report(self) -> Report:
         """Numbers of the epoch that just ended, to be stored with it."""
         ...
 
@@ -171,12 +172,14 @@ def _step(
     counter.count(labels, kept)
     chosen, targets = (images, labels) if kept is None else (images[kept], labels[kept])
     if len(targets) == 0:
+        if policy is not None and kept is not None:
+            policy.after_step(images, labels, kept)
         return 0.0
     optimizer.zero_grad(set_to_none=True)
     loss = 0.0
     for part, target in zip(chosen.split(micro_batch), targets.split(micro_batch), strict=True):
         part_loss = F.nll_loss(model(part), target, reduction="sum") / len(targets)
-        part_loss.backward()  # type: ignore[no-untyped-call]
+        part_loss.backward()
         loss += part_loss.item()
     counter.add_loss(loss)
     if math.isfinite(loss):
@@ -209,7 +212,11 @@ class _Counter:
         self.steps += 1
 
     def result(
-        self, epoch: int, accuracy: float | None, seconds: float, report: dict[str, list[float | None]]
+        self,
+        epoch: int,
+        accuracy: float | None,
+        seconds: float,
+        report: dict[str, list[float | None]],
     ) -> EpochResult:
         mean = sum(self._losses) / len(self._losses) if self._losses else float("nan")
         return EpochResult(
@@ -236,13 +243,14 @@ def check_device(name: str) -> torch.device:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and restore its mode afterwards."""
-    training = model.training
+    """Put a model into evaluation mode and restore the mode of every layer afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 @torch.no_grad()

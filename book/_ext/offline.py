@@ -1,0 +1,65 @@
+"""Sphinx extension: pages that need no network.
+
+Jupyter Book's pages fetch MathJax from a server and carry scripts for running cells on another
+one.  This extension puts MathJax beside the pages and leaves those scripts out.  It also shows
+the buttons that lead to the repository exactly if `_config.yml` gives its address, since
+Jupyter Book refuses them without one.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.typing import ExtensionMetadata
+
+# All that a page can ask for: the program, its fonts, and the TeX packages it loads on demand.
+MATHJAX_PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2", "input/tex/extensions")
+REPOSITORY_BUTTONS = ("use_repository_button", "use_issues_button")
+
+
+def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
+    """Copy the parts of MathJax that the pages use to `_static/mathjax`."""
+    if exception is not None or app.builder.format != "html":
+        return
+    package = importlib.util.find_spec("sphinx-mathjax-offline")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("sphinx-mathjax-offline is missing: run `make env`")
+    source = Path(package.origin).parent / "static" / "mathjax"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        if (source / part).is_dir():
+            shutil.copytree(source / part, target / part, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source / part, target / part)
+
+
+def drop_thebe(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Leave out the scripts of thebe, which would run cells on a server."""
+    context["script_files"] = [
+        script for script in context.get("script_files", []) if not _belongs_to_thebe(script)
+    ]
+
+
+def _belongs_to_thebe(script: Any) -> bool:
+    body = getattr(script, "attributes", {}).get("body") or ""
+    return "thebe" in str(getattr(script, "filename", script)).lower() or "THEBE" in body
+
+
+def set_repository_buttons(app: Sphinx, config: Config) -> None:
+    """Show the buttons to the repository if its address is known, and only then."""
+    known = bool(config.html_theme_options.get("repository_url"))
+    config.html_theme_options.update(dict.fromkeys(REPOSITORY_BUTTONS, known))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the three steps."""
+    app.connect("config-inited", set_repository_buttons)
+    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": "1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,5 @@
+"""`python -m fmlib` is the command `fmlib`."""
+
+from fmlib.cli import main
+
+main()

@@ -1,0 +1,201 @@
+"""The book's chapters: their settings, and the one way to run a notebook."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import papermill
+from papermill.exceptions import PapermillExecutionError
+from pydantic import ValidationError
+
+from fmlib.experiments import (
+    adversarial_robustness,
+    caching,
+    exploration,
+    feature_map_regularization,
+)
+from fmlib.experiments.common import Settings
+
+BOOK = Path(__file__).parent.parent / "book"
+
+
+class Chapter(NamedTuple):
+    """A notebook of the book, the class of its settings, and the values of each profile."""
+
+    notebook: str
+    settings: type[Settings]
+    profiles: Mapping[str, Mapping[str, object]]
+
+    @property
+    def path(self) -> Path:
+        """The committed notebook."""
+        return BOOK / self.notebook
+
+
+def _chapter(notebook: str, settings: type[Settings], experiment: ModuleType) -> Chapter:
+    return Chapter(notebook, settings, experiment.PROFILES)
+
+
+CHAPTERS: dict[str, Chapter] = {
+    "exploration": _chapter("01_exploration.ipynb", exploration.ExplorationSettings, exploration),
+    "caching": _chapter("02_caching.ipynb", caching.CachingSettings, caching),
+    "feature_map_regularization": _chapter(
+        "03_feature_map_regularization.ipynb",
+        feature_map_regularization.RegularizationSettings,
+        feature_map_regularization,
+    ),
+    "adversarial_robustness": _chapter(
+        "04_adversarial_robustness.ipynb",
+        adversarial_robustness.RobustnessSettings,
+        adversarial_robustness,
+    ),
+}
+
+
+class ChapterError(Exception):
+    """A chapter could not be run; the message is one sentence for its user."""
+
+
+def chapter(name: str) -> Chapter:
+    """The chapter of that name, or ValueError with the names there are."""
+    if name not in CHAPTERS:
+        raise ValueError(f"chapter {name!r} does not exist; choose one of {', '.join(CHAPTERS)}")
+    return CHAPTERS[name]
+
+
+def settings(name: str, profile: str = "quick", **parameters: object) -> Any:
+    """A chapter's settings: the profile's values, replaced where a parameter is not None.
+
+    Args:
+        name: chapter, such as `caching`.
+        profile: `smoke` (tests), `quick` (the committed book) or `paper` (the paper's sizes).
+        parameters: values by name; None stands for the profile's value.
+
+    Returns:
+        The chapter's frozen settings, checked against the dataset.
+
+    Raises:
+        ValueError: an unknown chapter, profile or parameter, a value of the wrong type or
+            out of range, a layer or class that does not exist.
+        FileNotFoundError: a dataset that is not there.
+    """
+    chosen = chapter(name)
+    if profile not in chosen.profiles:
+        raise ValueError(
+            f"profile {profile!r} does not exist; choose one of {', '.join(chosen.profiles)}"
+        )
+    known = chosen.settings.model_fields
+    if unknown := [key for key in parameters if key not in known]:
+        raise ValueError(
+            f"chapter {name} has no parameter {', '.join(map(repr, unknown))}; it has profile, "
+            f"{', '.join(known)}"
+        )
+    given = {key: value for key, value in parameters.items() if value is not None}
+    try:
+        return chosen.settings.model_validate({**chosen.profiles[profile], **given}).check()
+    except ValidationError as error:
+        first = {e["loc"][:1]: e for e in reversed(error.errors())}
+        raise ValueError("; ".join(map(_sentence, reversed(first.values())))) from None
+
+
+def _sentence(error: Any) -> str:
+    """One of pydantic's findings in words: parameter, value, what is possible."""
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    name = ".".join(map(str, error["loc"]))
+    return f"{name} is {error['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+class Parameter(NamedTuple):
+    """A parameter of a chapter: its type, its value in the profile `quick`, its meaning."""
+
+    name: str
+    type: str
+    default: object
+    meaning: str
+
+
+def parameters(name: str) -> list[Parameter]:
+    """A chapter's parameters, as `fmlib run --list` shows them."""
+    chosen = chapter(name)
+    profiles = ", ".join(chosen.profiles)
+    rows = [Parameter("profile", "str", "quick", f"set of values: {profiles}")]
+    for field, info in chosen.settings.model_fields.items():
+        default = chosen.profiles["quick"][field]
+        kind = "list" if isinstance(default, tuple) else type(default).__name__
+        kind = "str" if default is None else kind
+        rows.append(Parameter(field, kind, default, info.description or ""))
+    return rows
+
+
+def execute(name: str, given: Mapping[str, object], out: Path) -> None:
+    """Run a chapter's notebook with parameters and write it to `out`, whole or not at all.
+
+    Args:
+        name: chapter.
+        given: parameters by name; they are checked before anything starts.
+        out: where the executed notebook goes; its folder is made if it is missing.
+
+    Raises:
+        ValueError, FileNotFoundError: as `settings`.
+        ChapterError: the notebook cannot be read or written, or a cell failed; then the
+            notebook up to that cell lies beside `out` as `NAME.failed.ipynb`.
+    """
+    settings(name, **{"profile": "quick", **given})  # type: ignore[arg-type]
+    source = chapter(name).path
+    if not source.is_file():
+        raise ChapterError(f"{source} does not exist; fmlib runs chapters from a checkout")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft_name = tempfile.mkstemp(
+            suffix=".ipynb", prefix=f".{out.stem}-", dir=out.parent
+        )
+    except OSError as error:
+        raise ChapterError(f"{out} cannot be written ({error.strerror})") from error
+    os.close(handle)
+    draft = Path(draft_name)
+    try:
+        _execute(source, draft, given)
+        scrub(draft)
+        draft.replace(out)
+    except PapermillExecutionError as error:
+        failed = out.with_suffix(".failed.ipynb")
+        draft.replace(failed)
+        raise ChapterError(f"{error.ename}: {error.evalue} (see {failed})") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
+    papermill.execute_notebook(
+        source,
+        draft,
+        parameters=dict(given),
+        cwd=BOOK,
+        kernel_name="python3",
+        progress_bar=False,
+        request_save_on_cell_execute=False,
+    )
+
+
+def scrub(path: Path) -> None:
+    """Remove from an executed notebook what differs from run to run though no result does."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"].pop("papermill", None)
+    language = notebook["metadata"].get("language_info", {})
+    notebook["metadata"]["language_info"] = {
+        key: value for key, value in language.items() if key in ("name", "pygments_lexer")
+    }
+    for number, cell in enumerate(notebook["cells"]):
+        cell["id"] = f"cell-{number}"
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        if not cell["metadata"].get("tags", True):
+            del cell["metadata"]["tags"]
+    text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
+    path.write_text(text + "\n", encoding="utf-8")

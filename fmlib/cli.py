@@ -1,0 +1,109 @@
+"""The command line: `fmlib run`."""
+
+import ast
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fmlib import chapters
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _app() -> None:
+    """Run the chapters of the book with your own parameters."""
+
+
+@app.command()
+def run(
+    chapter: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(chapters.CHAPTERS)}.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--parameter",
+            metavar="NAME VALUE",
+            help="A parameter of the chapter; may be given several times.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the executed notebook goes; default: in runs/.")
+    ] = None,
+    show_list: Annotated[
+        bool, typer.Option("--list", help="List the chapters, their parameters and defaults.")
+    ] = False,
+) -> None:
+    """Run a chapter and write the executed notebook.
+
+    Values are written as in Python: 64, 0.25, [32, 128], fashion-mnist.
+    """
+    if show_list:
+        _print_parameters([chapter] if chapter else list(chapters.CHAPTERS))
+        return
+    if chapter is None:
+        raise ValueError(f"name a chapter: {', '.join(chapters.CHAPTERS)}")
+    given = dict(_parameter(text) for text in parameter or [])
+    target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}.ipynb"
+    chapters.execute(chapter, given, target)
+    typer.echo(target)
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    """`name=value` as name and value; a value that is no Python literal is text."""
+    name, separator, value = text.partition("=")
+    if not name:
+        raise ValueError("-p needs a name and a value: -p NAME VALUE")
+    if not separator:
+        raise ValueError(f"parameter {name!r} has no value; write -p {name} VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _print_parameters(names: list[str]) -> None:
+    console = Console()
+    for name in names:
+        table = Table("parameter", "type", "default", "meaning", title=f"fmlib run {name}")
+        for row in chapters.parameters(name):
+            default = list(row.default) if isinstance(row.default, tuple) else row.default
+            table.add_row(row.name, row.type, str(default), row.meaning)
+        console.print(table)
+
+
+def _join_values(arguments: list[str]) -> list[str]:
+    """Rewrite `-p NAME VALUE` as `-p NAME=VALUE`, so that a value may begin with a dash."""
+    joined, rest = [], iter(arguments)
+    for argument in rest:
+        joined.append(argument)
+        if argument in ("-p", "--parameter"):
+            name = next(rest, "")
+            value = None if "=" in name else next(rest, None)
+            joined.append(name if value is None else f"{name}={value}")
+    return joined
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: a user's mistake is answered by one sentence and exit status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(_join_values(given), prog_name="fmlib")
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(_fail(error, 2))
+    except chapters.ChapterError as error:
+        sys.exit(_fail(error, 1))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"fmlib: {error}", file=sys.stderr)
+    return status

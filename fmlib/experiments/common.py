@@ -1,0 +1,138 @@
+"""What the experiments of all chapters share: settings, their checks, runs on all cores."""
+
+import copy
+import os
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+
+import torch
+from joblib import Parallel, cpu_count, delayed
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from fmlib import data, models
+from fmlib.map_images import map_training_set, negative_share, repeat_images
+from fmlib.training import History, TrainConfig, fit
+
+Result = TypeVar("Result")
+Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+
+LIVE_DTYPE = torch.float64
+"""Live chapters compute in float64 from the drawing of the weights on: the same digits on
+every machine, whatever its number of threads and kernels."""
+
+
+class Settings(BaseModel):
+    """Settings that every chapter has; each chapter adds its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: str = Field(description="mnist, fashion-mnist, cifar10 or image-folder:PATH")
+    n_train: Count = Field(description="training images, the first ones of the dataset")
+    n_test: Count = Field(description="test images, the first ones of the dataset")
+    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="step size of SGD")
+    input_scale: Literal["released", "255", "unit", "standardized"] = Field(
+        description="what the network is fed: released (255 for mnist, else unit), 255 (0 to "
+        "255), unit (0 to 1) or standardized"
+    )
+
+    def images_needed(self) -> int:
+        """Training images that the experiment reads, held-out ones included."""
+        return self.n_train
+
+    def load(self) -> data.Dataset:
+        """The dataset of these settings."""
+        return data.load(self.dataset, self.images_needed(), self.n_test, dtype=LIVE_DTYPE)
+
+    def model(self, dataset: data.Dataset, seed: int) -> nn.Sequential:
+        """A fresh base CNN with these settings' input scale, weights drawn by `seed`."""
+        chosen = self.input_scale
+        if chosen == "released":
+            chosen = "255" if self.dataset == "mnist" else "unit"
+        scale = models.scale_layer(chosen, LIVE_DTYPE, dataset.train_images)
+        return models.base_cnn(
+            dataset.image_shape, dataset.n_classes, seed=seed, dtype=LIVE_DTYPE, scale=scale
+        )
+
+    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
+        """Settings of one training run."""
+        return TrainConfig(
+            epochs=epochs, batch_size=batch_size, learning_rate=self.learning_rate, seed=seed
+        )
+
+    def check(self) -> Self:
+        """Refuse what cannot run, before any training.
+
+        Raises:
+            ValueError: dataset, layer or class that does not exist, more images than there
+                are; the message says what is possible.
+            FileNotFoundError: a dataset that is not there.
+        """
+        data.check_name(self.dataset)
+        dataset = self.load()
+        model = self.model(dataset, seed=0)
+        layer = getattr(self, "layer", None)
+        possible = [
+            row.name
+            for row in models.layer_table(model, dataset.image_shape)
+            if len(row.shape) == 3
+        ]
+        if layer not in (None, "both", *possible):
+            raise ValueError(
+                f"layer {layer!r} has no feature maps; choose one of {', '.join(possible)}"
+            )
+        for label in getattr(self, "classes", ()):
+            if label >= dataset.n_classes:
+                raise ValueError(
+                    f"classes holds {label}, but {self.dataset} has classes 0 to "
+                    f"{dataset.n_classes - 1}"
+                )
+        return self
+
+
+class Continuations(NamedTuple):
+    """Two copies of a base model, trained equally long on its maps and on the originals."""
+
+    maps: nn.Sequential
+    originals: nn.Sequential
+    maps_history: History
+    originals_history: History
+    negative_share: float
+
+
+def continue_training(
+    base: nn.Sequential, images: Tensor, labels: Tensor, layer: str, config: TrainConfig
+) -> Continuations:
+    """Train copies of a model on its own feature maps, and as long on the same originals.
+
+    Args:
+        base: trained model, left unchanged; its first layer scales and is bypassed by maps.
+        images: (N, C, H, W) in [0, 1] whose maps are taken.
+        labels: (N,).
+        layer: layer whose maps become images.
+        config: settings of both continuations.
+
+    Every image is repeated as often as it has maps, so that both copies see equally many
+    images in equally many steps.
+    """
+    map_images, map_labels = map_training_set(base, images, labels, layer)
+    maps, originals = copy.deepcopy(base), copy.deepcopy(base)
+    maps_history = fit(maps[1:], map_images, map_labels, config)
+    repeated = repeat_images(images, labels, len(map_labels) // len(labels))
+    originals_history = fit(originals, *repeated, config)
+    return Continuations(
+        maps, originals, maps_history, originals_history, negative_share(map_images)
+    )
+
+
+def map_runs(function: Callable[..., Result], runs: Iterable[tuple[Any, ...]]) -> list[Result]:
+    """Call a function once per tuple of arguments, on all cores by processes, in order.
+
+    Every process computes with one thread; float64 results do not depend on it.
+    """
+    todo = list(runs)
+    jobs = min(len(todo), cpu_count())
+    if jobs == 1 or os.environ.get("OMP_NUM_THREADS") == "1":
+        return [function(*arguments) for arguments in todo]
+    return list(Parallel(n_jobs=jobs)(delayed(function)(*arguments) for arguments in todo))

@@ -1,0 +1,133 @@
+"""Chapter 03: a trained network trained on its own feature maps, against its originals."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+
+from fmlib.data import Dataset
+from fmlib.experiments.common import Count, Counts, Settings, continue_training, map_runs
+from fmlib.training import History, evaluate, fit
+
+Model = Literal["base", "maps", "originals"]
+MODELS: tuple[Model, ...] = ("base", "maps", "originals")
+
+
+class RegularizationSettings(Settings):
+    """Settings of chapter 03; the lists have one entry per row of Fig. 9."""
+
+    batch_sizes: Counts = Field(description="batch sizes, one per row of Fig. 9")
+    epochs: Counts = Field(description="epochs on the images, one per row")
+    map_epochs: Counts = Field(description="epochs on the feature maps, one per row")
+    map_images: Counts = Field(
+        description="training images whose feature maps are trained on, the first ones, one per row"
+    )
+    layer: str = Field(description="layer whose feature maps become images")
+    seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
+
+    @model_validator(mode="after")
+    def _rows_agree(self) -> Self:
+        lengths = {
+            name: len(getattr(self, name))
+            for name in ("batch_sizes", "epochs", "map_epochs", "map_images")
+        }
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the lists have different lengths {lengths}; give one entry per row")
+        if max(self.map_images) > self.n_train:
+            raise ValueError(
+                f"map_images holds {max(self.map_images)}, more than n_train = {self.n_train}"
+            )
+        return self
+
+
+_QUICK = {
+    "dataset": "mnist",
+    "n_train": 3000,
+    "n_test": 1000,
+    "learning_rate": 0.01,
+    "input_scale": "released",
+    "batch_sizes": (64, 256),
+    "epochs": (4, 4),
+    "map_epochs": (1, 2),
+    "map_images": (1000, 300),
+    "layer": "conv1",
+    "seeds": 2,
+}
+PROFILES = {
+    "smoke": _QUICK
+    | {"n_train": 200, "n_test": 100, "epochs": (1, 1), "map_epochs": (1, 1)}
+    | {"map_images": (20, 10)},
+    "quick": _QUICK,
+    "paper": _QUICK
+    | {"n_train": 60_000, "n_test": 10_000, "epochs": (10, 5), "map_epochs": (10, 5)}
+    | {"map_images": (60_000, 6_000), "seeds": 5},
+}
+
+
+class Accuracy(BaseModel):
+    """Accuracies in percent on training and test images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    train: float
+    test: float
+
+
+class Row(BaseModel):
+    """A base model, and two copies of it trained equally long on maps and on originals.
+
+    `seen` counts the images that each continuation was trained on, repetitions included.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch_size: int
+    seed: int
+    seen: int
+    negative_share: float
+    base: Accuracy
+    maps: Accuracy
+    originals: Accuracy
+    maps_history: History
+
+
+def run(settings: RegularizationSettings) -> list[Row]:
+    """The runs behind Fig. 9: one per row and seed."""
+    rows = range(len(settings.batch_sizes))
+    runs = [(settings, row, seed) for row in rows for seed in range(settings.seeds)]
+    return map_runs(run_once, runs)
+
+
+def run_once(settings: RegularizationSettings, row: int, seed: int) -> Row:
+    """Train a base model, then copies of it on maps and on originals, equally long."""
+    dataset = settings.load()
+    batch_size, map_epochs = settings.batch_sizes[row], settings.map_epochs[row]
+    base = settings.model(dataset, seed)
+    train = dataset.train_images, dataset.train_labels
+    fit(base, *train, settings.train_config(settings.epochs[row], batch_size, seed))
+    chosen = settings.map_images[row]
+    continued = continue_training(
+        base,
+        train[0][:chosen],
+        train[1][:chosen],
+        settings.layer,
+        settings.train_config(map_epochs, batch_size, seed),
+    )
+    return Row(
+        batch_size=batch_size,
+        seed=seed,
+        seen=sum(e.seen for e in continued.maps_history.epochs),
+        negative_share=continued.negative_share,
+        base=accuracy(base, dataset),
+        maps=accuracy(continued.maps, dataset),
+        originals=accuracy(continued.originals, dataset),
+        maps_history=continued.maps_history,
+    )
+
+
+def accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
+    """Accuracies of a model on a dataset's images."""
+    return Accuracy(
+        train=evaluate(model, dataset.train_images, dataset.train_labels),
+        test=evaluate(model, dataset.test_images, dataset.test_labels),
+    )
