@@ -8,8 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import papermill
-from papermill.exceptions import PapermillExecutionError
 from pydantic import ValidationError
 
 from fmlib.experiments import (
@@ -163,24 +161,35 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
         _execute(source, draft, given)
         scrub(draft)
         draft.replace(out)
-    except PapermillExecutionError as error:
+    except _CellFailed as error:
         failed = out.with_suffix(".failed.ipynb")
         draft.replace(failed)
-        raise ChapterError(f"{error.ename}: {error.evalue} (see {failed})") from error
+        raise ChapterError(f"{error} (see {failed})") from error
     finally:
         draft.unlink(missing_ok=True)
 
 
+class _CellFailed(Exception):
+    """A cell of a notebook raised; the message is the exception's kind and text."""
+
+
 def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
-    papermill.execute_notebook(
-        source,
-        draft,
-        parameters=dict(given),
-        cwd=BOOK,
-        kernel_name="python3",
-        progress_bar=False,
-        request_save_on_cell_execute=False,
-    )
+    # Imported here: every chapter imports this module, and none of them needs papermill.
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            source,
+            draft,
+            parameters=dict(given),
+            cwd=BOOK,
+            kernel_name="python3",
+            progress_bar=False,
+            request_save_on_cell_execute=False,
+        )
+    except PapermillExecutionError as error:
+        raise _CellFailed(f"{error.ename}: {error.evalue}") from error
 
 
 def scrub(path: Path) -> None:

@@ -1,12 +1,11 @@
-"""Looking at images themselves: centroids, outliers and embeddings (anand2022, section 3)."""
+"""Looking at images themselves: centroids, outliers and embeddings (anand2022, section 3).
+
+scikit-learn is imported where it is used: it takes seconds, and most chapters do without.
+"""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.model_selection import cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 Points = NDArray[np.float64]
@@ -39,12 +38,16 @@ def outliers(distances: Tensor, labels: Tensor, label: int, count: int = 5) -> T
 
 def pca(images: Tensor) -> Points:
     """First two principal components of images (N, C, H, W); returns (N, 2)."""
+    from sklearn.decomposition import PCA
+
     flat = images.flatten(1).to(torch.float64).numpy()
     return np.asarray(PCA(n_components=2, svd_solver="covariance_eigh").fit_transform(flat))
 
 
 def tsne(images: Tensor, seed: int, perplexity: float = 30.0) -> Points:
     """t-SNE of images (N, C, H, W) in the plane, started from PCA; returns (N, 2)."""
+    from sklearn.manifold import TSNE
+
     flat = images.flatten(1).to(torch.float64).numpy()
     embedding = TSNE(n_components=2, init="pca", perplexity=perplexity, random_state=seed)
     return np.asarray(embedding.fit_transform(flat), dtype=np.float64)
@@ -55,5 +58,8 @@ def knn_accuracy(points: Points, labels: Tensor, neighbours: int = 10, folds: in
 
     Cross-validated: neighbours are sought among the other folds only.
     """
+    from sklearn.model_selection import cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+
     classifier = KNeighborsClassifier(n_neighbors=neighbours)
     return 100 * float(cross_val_score(classifier, points, labels.numpy(), cv=folds).mean())

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
 
-# isort: split
-from torchvision.models.feature_extraction import create_feature_extractor
-
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -30,6 +27,9 @@ def extractor(model: nn.Module, layers: list[str]) -> nn.Module:
     Raises:
         ValueError: a layer that does not exist; the message lists those that do.
     """
+    # Imported here: it takes seconds, and mistakes in a user's settings are found without it.
+    from torchvision.models.feature_extraction import create_feature_extractor
+
     known = [name for name, _ in model.named_children()]
     for layer in layers:
         if layer not in known:

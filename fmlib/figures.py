@@ -13,13 +13,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fmlib import published
 from fmlib.experiments.adversarial_robustness import VICTIMS, Examples, Perturbation, Robustness
 from fmlib.experiments.caching import CONDITIONS, Comparison
 from fmlib.experiments.exploration import Distances, Embedding, Maps
-from fmlib.experiments.feature_map_regularization import MODELS, Row
+from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row
 
 _COLOURS = sns.color_palette("colorblind")
 PALETTE = {
@@ -112,18 +113,32 @@ def embeddings(found: dict[str, Embedding], class_names: Sequence[str]) -> None:
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
 
 
-def feature_maps(found: Maps, layer: str, columns: int) -> None:
+def feature_maps(found: Maps | ExampleMaps, layer: str, columns: int) -> None:
     """All maps of one layer for each image: blue below zero, red above, one scale per image."""
     maps = found.maps[layer]  # (images, maps, P, Q)
-    rows_per_image = -(-maps.shape[1] // columns)
-    grid = _grid(len(maps) * rows_per_image, columns + 1, 0.82 * len(maps) * rows_per_image)
-    for index, (image, of_image) in enumerate(zip(found.images, maps, strict=True)):
-        rows = grid[index * rows_per_image : (index + 1) * rows_per_image]
-        _show_image(rows[0][0], image)
+    rows = -(-maps.shape[1] // columns)
+    height = 0.2 + (WIDTH - 1) / columns * rows * maps.shape[2] / maps.shape[3]
+    _, axes = plt.subplots(
+        len(maps), 2, figsize=(WIDTH, height * len(maps)), width_ratios=[1, columns], squeeze=False
+    )
+    for (left, right), image, of_image in zip(axes, found.images, maps, strict=True):
+        _show_image(left, image)
         limit = of_image.abs().max().item()
-        cells = [ax for row in rows for ax in row[1:]]
-        for ax, one in zip(cells, of_image, strict=False):
-            ax.imshow(one.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        right.imshow(_mosaic(of_image, columns), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        left.set_axis_off()
+        right.set_axis_off()
+
+
+def _mosaic(maps: Tensor, columns: int) -> NDArray[np.float64]:
+    """Maps (maps, P, Q) side by side in rows, with a gap of nothing between them."""
+    count, height, width = maps.shape
+    rows = -(-count // columns)
+    gap = max(1, width // 12)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for index, one in enumerate(maps.numpy()):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = one
+    return canvas
 
 
 def _epochs_axis(ax: Axes) -> None:

@@ -17,6 +17,7 @@ def fail(path):
 torch.ops.load_library = fail
 from fmlib import features
 assert features.torchvision_compat._declared is not None
+features.extractor(torch.nn.Sequential(torch.nn.ReLU()), ["0"])
 print(torch.ops.torchvision.nms.default._schema)
 """
 

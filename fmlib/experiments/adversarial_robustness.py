@@ -103,6 +103,18 @@ class Robustness(BaseModel):
         return found[0]
 
 
+class Examples(NamedTuple):
+    """A few held-out images and what an attack of equal eps makes of them.
+
+    `images` has shape (kinds, count, C, H, W); `predictions` is (kinds, count) by model.
+    """
+
+    kinds: tuple[str, ...]
+    images: Tensor
+    labels: Tensor
+    predictions: dict[Victim, Tensor]
+
+
 class Trained(NamedTuple):
     """The three models of one seed and the images that they are judged on."""
 
@@ -133,12 +145,13 @@ def train(settings: RobustnessSettings, seed: int) -> Trained:
     return Trained(trained, images[n:], labels[n:], accuracies)
 
 
-def run(settings: RobustnessSettings) -> list[Robustness]:
-    """The runs behind Fig. 10: one per seed."""
-    return map_runs(run_once, [(settings, seed) for seed in range(settings.seeds)])
+def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
+    """The runs behind Fig. 10, one per seed, and examples from the first."""
+    measured = map_runs(run_once, [(settings, seed) for seed in range(settings.seeds)])
+    return [robustness for robustness, _ in measured], measured[0][1]
 
 
-def run_once(settings: RobustnessSettings, seed: int) -> Robustness:
+def run_once(settings: RobustnessSettings, seed: int) -> tuple[Robustness, Examples]:
     """Train the models of one seed and measure them on every perturbation.
 
     The released perturbation is measured at eps 0 too, where only its clamp is left.
@@ -160,7 +173,7 @@ def run_once(settings: RobustnessSettings, seed: int) -> Robustness:
             for victim, model in trained.models.items():
                 accuracy = evaluate(model, perturbed, labels)
                 cells.append(Cell(perturbation=name, eps=eps, victim=victim, accuracy=accuracy))
-    return Robustness(
+    robustness = Robustness(
         seed=seed,
         test_accuracy=trained.test_accuracy,
         held_out_accuracy={
@@ -168,28 +181,16 @@ def run_once(settings: RobustnessSettings, seed: int) -> Robustness:
         },
         cells=tuple(cells),
     )
+    return robustness, _examples(trained, max(settings.epsilons), seed)
 
 
-class Examples(NamedTuple):
-    """A few held-out images and what an attack of equal eps makes of them.
-
-    `images` has shape (kinds, count, C, H, W); `predictions` is (kinds, count) by model.
-    """
-
-    kinds: tuple[str, ...]
-    images: Tensor
-    labels: Tensor
-    predictions: dict[Victim, Tensor]
-
-
-def examples(settings: RobustnessSettings, eps: float, count: int) -> Examples:
-    """The first held-out images: unchanged, as released, by FGSM and by sign noise (seed 0)."""
-    trained = train(settings, seed=0)
+def _examples(trained: Trained, eps: float, seed: int, count: int = 8) -> Examples:
+    """The first held-out images: unchanged, by sign noise, by FGSM and as released."""
     images, labels = trained.images[:count], trained.labels[:count]
     base, maps = trained.models["base"], trained.models["maps"]
     rows = {
         "unchanged": images,
-        "sign noise": attacks.sign_noise(images, eps, seed=0),
+        "sign noise": attacks.sign_noise(images, eps, seed),
         "FGSM on the base model": attacks.fgsm(base, images, labels, eps),
         "FGSM on the map model": attacks.fgsm(maps, images, labels, eps),
         "as released": attacks.released_perturbation(base, images, labels, eps),

@@ -52,7 +52,7 @@ _QUICK = {
 }
 PROFILES = {
     "smoke": _QUICK
-    | {"n_train": 300, "n_test": 100, "batch_size": 50, "epochs": 2, "batch_sizes": (64, 100)}
+    | {"n_train": 200, "n_test": 100, "batch_size": 50, "epochs": 2, "batch_sizes": (64, 100)}
     | {"sweep_epochs": 1},
     "quick": _QUICK,
     "paper": _QUICK

@@ -52,7 +52,7 @@ _QUICK = {
     "seed": 0,
 }
 PROFILES = {
-    "smoke": _QUICK | {"n_train": 600, "n_test": 100, "n_embedded": 200},
+    "smoke": _QUICK | {"n_train": 300, "n_test": 100, "n_embedded": 200},
     "quick": _QUICK,
     "paper": _QUICK | {"n_train": 60_000, "n_test": 10_000, "n_embedded": 10_000, "epochs": 10},
 }

@@ -1,12 +1,14 @@
 """Chapter 03: a trained network trained on its own feature maps, against its originals."""
 
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from fmlib.data import Dataset
 from fmlib.experiments.common import Count, Counts, Settings, continue_training, map_runs
+from fmlib.features import feature_maps
+from fmlib.map_images import negative_share
 from fmlib.training import History, evaluate, fit
 
 Model = Literal["base", "maps", "originals"]
@@ -131,3 +133,26 @@ def accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
         train=evaluate(model, dataset.train_images, dataset.train_labels),
         test=evaluate(model, dataset.test_images, dataset.test_labels),
     )
+
+
+class ExampleMaps(NamedTuple):
+    """Feature maps of a base model for a few images, as `fmlib.figures.feature_maps` draws them.
+
+    `maps` has for each layer a tensor (images, maps, P, Q); `negative_share` lies in [0, 1].
+    """
+
+    images: Tensor
+    maps: dict[str, Tensor]
+    test_accuracy: float
+    negative_share: float
+
+
+def example_maps(settings: RegularizationSettings, dataset: Dataset, count: int = 3) -> ExampleMaps:
+    """Train the base model of the first row and seed, and take its maps of test images."""
+    model = settings.model(dataset, seed=0)
+    config = settings.train_config(settings.epochs[0], settings.batch_sizes[0], seed=0)
+    fit(model, dataset.train_images, dataset.train_labels, config)
+    images = dataset.test_images[:count]
+    maps = feature_maps(model, images, [settings.layer])
+    accuracy = evaluate(model, dataset.test_images, dataset.test_labels)
+    return ExampleMaps(images, maps, accuracy, negative_share(maps[settings.layer]))
