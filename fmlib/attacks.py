@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmlib.models import CHUNK
 from fmlib.training import evaluating
 
 
-def gradient_sign(model: nn.Module, images: Tensor, labels: Tensor, chunk: int = 256) -> Tensor:
+def gradient_sign(model: nn.Module, images: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:
     """Sign of the loss's gradient with respect to the pixels.
 
     Args:
@@ -42,8 +43,16 @@ def fgsm(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor
     Returns:
         (N, C, H, W) within eps of the images and within [0, 1].
     """
+    return add_signs(images, gradient_sign(model, images, labels), eps)
+
+
+def add_signs(images: Tensor, signs: Tensor, eps: float) -> Tensor:
+    """Move every pixel by eps in the direction of its sign, within [0, 1].
+
+    Takes images (N, C, H, W) in [0, 1], signs of the same shape (-1, 0 or 1) and eps from 0 to 1.
+    """
     check_eps(eps)
-    return (images + eps * gradient_sign(model, images, labels)).clamp(0, 1)
+    return (images + eps * signs).clamp(0, 1)
 
 
 def sign_noise(images: Tensor, eps: float, seed: int) -> Tensor:
@@ -51,10 +60,9 @@ def sign_noise(images: Tensor, eps: float, seed: int) -> Tensor:
 
     Takes images (N, C, H, W) in [0, 1] and returns the same shape, within [0, 1].
     """
-    check_eps(eps)
     generator = torch.Generator().manual_seed(seed)
     positive = torch.randint(0, 2, images.shape, generator=generator).to(images)
-    return (images + eps * (2 * positive - 1)).clamp(0, 1)
+    return add_signs(images, 2 * positive - 1, eps)
 
 
 def released_perturbation(model: nn.Module, images: Tensor, labels: Tensor, eps: float) -> Tensor:
@@ -66,8 +74,13 @@ def released_perturbation(model: nn.Module, images: Tensor, labels: Tensor, eps:
     Returns:
         (N, C, H, W): clamp(255 images + eps sign, 0, 1) / 255.
     """
+    return add_signs_as_released(images, gradient_sign(model, images, labels), eps)
+
+
+def add_signs_as_released(images: Tensor, signs: Tensor, eps: float) -> Tensor:
+    """The released counterpart of `add_signs`: clamp(255 images + eps signs, 0, 1) / 255."""
     check_eps(eps)
-    return (255 * images + eps * gradient_sign(model, images, labels)).clamp(0, 1) / 255
+    return (255 * images + eps * signs).clamp(0, 1) / 255
 
 
 def check_eps(eps: float) -> float:

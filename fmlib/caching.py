@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from fmlib.features import activation_after, cosine_similarity, extractor, feature_vectors
-from fmlib.models import ImageShape
+from fmlib.models import CHUNK, ImageShape
 from fmlib.training import Report
 
 
@@ -277,7 +277,7 @@ class FeatureCache(nn.Module):
     def _per_class(self, labels: Tensor) -> Tensor:
         return labels.bincount(minlength=len(self.count)).to(self.count.dtype)
 
-    def _vectors(self, images: Tensor, chunk: int = 256) -> Tensor:
+    def _vectors(self, images: Tensor, chunk: int = CHUNK) -> Tensor:
         """Feature vectors (N, D) under the current weights."""
         parts = []
         for part in images.split(chunk):

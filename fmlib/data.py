@@ -13,6 +13,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,8 @@ def _read(
     if name.startswith(FOLDER_PREFIX):
         return _read_image_folder(Path(name.removeprefix(FOLDER_PREFIX)))
     if name in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
-        train, test = _read_bundled(name)
+        path = _BUNDLED / f"{name}.npz.xz"
+        train, test = _read_bundled(path, _BUNDLED_SHA256[name])
         if n_train <= len(train[1]) and n_test <= len(test[1]):
             return train, test, CLASS_NAMES[name], "bundled subset"
     reader = _read_cifar10 if name == "cifar10" else _read_idx_dataset
@@ -229,11 +231,11 @@ def _stratified_indices(labels: NDArray[np.uint8], count: int, seed: int) -> NDA
     return np.sort(np.argsort(rank, kind="stable")[:count])
 
 
-def _read_bundled(name: str) -> tuple[Arrays, Arrays]:
-    """The subset that travels in the package."""
-    path = _BUNDLED / f"{name}.npz.xz"
+@lru_cache(maxsize=2)
+def _read_bundled(path: Path, sha256: str) -> tuple[Arrays, Arrays]:
+    """A subset that travels in the package; unpacked once, its arrays are not to be changed."""
     packed = path.read_bytes()
-    if hashlib.sha256(packed).hexdigest() != _BUNDLED_SHA256[name]:
+    if hashlib.sha256(packed).hexdigest() != sha256:
         raise ValueError(f"{path} was altered (its checksum differs); reinstall fmlib")
     with np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False) as arrays:
         train = arrays["train_images"], arrays["train_labels"]

@@ -5,12 +5,14 @@ absolute values; mean and deviation of the maps, put side by side or multiplied,
 feature vector by which the cache compares images.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
+from fmlib.models import CHUNK
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -50,7 +52,7 @@ def activation_after(model: nn.Module, layer: str) -> nn.Module:
 
 @torch.no_grad()
 def feature_maps(
-    model: nn.Module, images: Tensor, layers: list[str], chunk: int = 256
+    model: nn.Module, images: Tensor, layers: list[str], chunk: int = CHUNK
 ) -> dict[str, Tensor]:
     """Feature maps of named layers.
 
@@ -81,7 +83,8 @@ def released_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Takes maps (N, maps, P, Q) and returns two tensors (N, maps).
     """
-    return maps.mean(dim=(2, 3)).abs(), maps.std(dim=(2, 3))
+    mean = maps.mean(dim=(2, 3))
+    return mean.abs(), _root_of_squares(maps, mean) / math.sqrt(maps[0, 0].numel() - 1)
 
 
 def printed_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +95,7 @@ def printed_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = maps.shape[2] * maps.shape[3]
     mean = energy(maps) / size
-    squares = (maps.abs() - mean[..., None, None]).square().sum(dim=(2, 3))
-    return mean, squares.sqrt() / size
+    return mean, _root_of_squares(maps.abs(), mean) / size
 
 
 def standard_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +104,14 @@ def standard_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     Takes maps (N, maps, P, Q) and returns two tensors (N, maps).
     """
     absolute = maps.abs()
-    return absolute.mean(dim=(2, 3)), absolute.std(dim=(2, 3), correction=0)
+    mean = absolute.mean(dim=(2, 3))
+    return mean, _root_of_squares(absolute, mean) / math.sqrt(maps[0, 0].numel())
+
+
+def _root_of_squares(maps: Tensor, mean: Tensor) -> Tensor:
+    """Root of the summed squared deviations, several times faster than `torch.std`."""
+    norm: Tensor = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))
+    return norm  # (N, maps)
 
 
 def _pairs(mean: Tensor, deviation: Tensor) -> Tensor:

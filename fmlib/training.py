@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from fmlib.models import CHUNK
+
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
 
@@ -27,7 +29,7 @@ class TrainConfig(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
-    micro_batch: int = Field(default=256, ge=1)
+    micro_batch: int = Field(default=CHUNK, ge=1)
     progress: bool = False
 
 
@@ -254,7 +256,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, chunk: int = 256) -> Tensor:
+def predict(model: nn.Module, images: Tensor, chunk: int = CHUNK) -> Tensor:
     """Predicted classes (N,) of images (N, C, H, W), on the device of the images."""
     device = next(model.parameters()).device
     with evaluating(model):

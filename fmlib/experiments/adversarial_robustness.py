@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from fmlib import attacks
-from fmlib.experiments.common import Count, Settings, continue_training, map_runs
+from fmlib.experiments.common import Count, Settings, continue_training
 from fmlib.training import evaluate, fit, predict
 
 Victim = Literal["base", "maps", "originals"]
@@ -147,7 +147,7 @@ def train(settings: RobustnessSettings, seed: int) -> Trained:
 
 def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
     """The runs behind Fig. 10, one per seed, and examples from the first."""
-    measured = map_runs(run_once, [(settings, seed) for seed in range(settings.seeds)])
+    measured = [run_once(settings, seed) for seed in range(settings.seeds)]
     return [robustness for robustness, _ in measured], measured[0][1]
 
 
@@ -158,11 +158,12 @@ def run_once(settings: RobustnessSettings, seed: int) -> tuple[Robustness, Examp
     """
     trained = train(settings, seed)
     images, labels = trained.images, trained.labels
-    base, maps = trained.models["base"], trained.models["maps"]
+    base_signs = attacks.gradient_sign(trained.models["base"], images, labels)
+    maps_signs = attacks.gradient_sign(trained.models["maps"], images, labels)
     perturb: dict[Perturbation, Callable[[float], Tensor]] = {
-        "released": lambda eps: attacks.released_perturbation(base, images, labels, eps),
-        "fgsm on base": lambda eps: attacks.fgsm(base, images, labels, eps),
-        "fgsm on maps": lambda eps: attacks.fgsm(maps, images, labels, eps),
+        "released": lambda eps: attacks.add_signs_as_released(images, base_signs, eps),
+        "fgsm on base": lambda eps: attacks.add_signs(images, base_signs, eps),
+        "fgsm on maps": lambda eps: attacks.add_signs(images, maps_signs, eps),
         "sign noise": lambda eps: attacks.sign_noise(images, eps, seed),
     }
     cells = []

@@ -1,11 +1,11 @@
 """Chapter 02: plain and cached training, and random skipping at the cache's rates."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from fmlib.caching import PRESETS, CacheConfig, FeatureCache
-from fmlib.experiments.common import Count, Counts, Settings, map_runs
+from fmlib.experiments.common import Count, Counts, Settings
 from fmlib.skipping import RandomSkip
 from fmlib.training import History, Policy, evaluate, fit
 
@@ -45,7 +45,7 @@ _QUICK = {
     "epochs": 10,
     "seeds": 2,
     "batch_sizes": (32, 128, 512),
-    "sweep_epochs": 5,
+    "sweep_epochs": 4,
     "sweep_seeds": 1,
     "reading": "released",
     "layer": None,
@@ -63,12 +63,15 @@ PROFILES = {
 
 
 class Run(BaseModel):
-    """One training run and the accuracies in percent that it ends with."""
+    """One training run and the accuracies in percent that it ends with.
+
+    `train_accuracy` is measured for Fig. 8 only, and None elsewhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     history: History
-    train_accuracy: float
+    train_accuracy: float | None
     test_accuracy: float
 
 
@@ -85,53 +88,75 @@ class Comparison(BaseModel):
 
 
 def compare(settings: CachingSettings) -> list[Comparison]:
-    """The runs behind Fig. 7: one comparison per seed."""
-    runs = [
-        (settings, settings.batch_size, settings.epochs, seed) for seed in range(settings.seeds)
+    """The runs behind Fig. 7: one comparison per seed, tested after every epoch."""
+    points = [
+        Point(settings.batch_size, settings.epochs, seed, test_every_epoch=True)
+        for seed in range(settings.seeds)
     ]
-    return map_runs(compare_once, runs)
+    return _compare(settings, points)
 
 
 def sweep(settings: CachingSettings) -> list[Comparison]:
-    """The runs behind Fig. 8: one comparison per batch size and seed."""
-    runs = [
-        (settings, batch_size, settings.sweep_epochs, seed)
+    """The runs behind Fig. 8: one comparison per batch size and seed, tested at the end."""
+    points = [
+        Point(batch_size, settings.sweep_epochs, seed, test_every_epoch=False)
         for batch_size in settings.batch_sizes
         for seed in range(settings.sweep_seeds)
     ]
-    return map_runs(compare_once, runs)
+    return _compare(settings, points)
 
 
-def compare_once(settings: CachingSettings, batch_size: int, epochs: int, seed: int) -> Comparison:
-    """Train three times from the same weights, with the same batches, by three policies."""
+class Point(NamedTuple):
+    """Where plain, cached and random training are compared."""
+
+    batch_size: int
+    epochs: int
+    seed: int
+    test_every_epoch: bool
+
+
+def _compare(settings: CachingSettings, points: list[Point]) -> list[Comparison]:
+    """Plain and cached training at every point, and random skipping at the cache's rates."""
+    comparisons = []
+    for point in points:
+        cached = train_once(settings, point, settings.cache_config())
+        comparisons.append(
+            Comparison(
+                batch_size=point.batch_size,
+                seed=point.seed,
+                plain=train_once(settings, point, None),
+                cached=cached,
+                random=train_once(settings, point, skip_rates(cached.history)),
+            )
+        )
+    return comparisons
+
+
+def train_once(
+    settings: CachingSettings, point: Point, skipping: CacheConfig | list[list[float]] | None
+) -> Run:
+    """Train once: plainly (None), with a cache, or skipping at random at given rates.
+
+    The same point always means the same first weights and the same batches.
+    """
     dataset = settings.load()
     train = dataset.train_images, dataset.train_labels
     test = dataset.test_images, dataset.test_labels
-
-    def run(condition: Condition, cached: History | None = None) -> Run:
-        model = settings.model(dataset, seed)
-        policy: Policy | None = None
-        if condition == "cached":
-            policy = FeatureCache(
-                model, dataset.n_classes, settings.cache_config(), dataset.image_shape
-            )
-        elif cached is not None:
-            policy = RandomSkip(skip_rates(cached), seed)
-        config = settings.train_config(epochs, batch_size, seed)
+    model = settings.model(dataset, point.seed)
+    policy: Policy | None = None
+    if isinstance(skipping, CacheConfig):
+        policy = FeatureCache(model, dataset.n_classes, skipping, dataset.image_shape)
+    elif skipping is not None:
+        policy = RandomSkip(skipping, point.seed)
+    config = settings.train_config(point.epochs, point.batch_size, point.seed)
+    if point.test_every_epoch:
         history = fit(model, *train, config, policy=policy, test=test)
-        return Run(
-            history=history,
-            train_accuracy=evaluate(model, *train),
-            test_accuracy=evaluate(model, *test),
-        )
-
-    cached = run("cached")
-    return Comparison(
-        batch_size=batch_size,
-        seed=seed,
-        plain=run("plain"),
-        cached=cached,
-        random=run("random", cached.history),
+        final = history.test_accuracies[-1]
+        return Run(history=history, train_accuracy=None, test_accuracy=final)
+    return Run(
+        history=fit(model, *train, config, policy=policy),
+        train_accuracy=evaluate(model, *train),
+        test_accuracy=evaluate(model, *test),
     )
 
 

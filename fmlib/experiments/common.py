@@ -1,12 +1,9 @@
-"""What the experiments of all chapters share: settings, their checks, runs on all cores."""
+"""What the experiments of all chapters share: settings, their checks, continued training."""
 
 import copy
-import os
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
-from joblib import Parallel, cpu_count, delayed
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -14,7 +11,6 @@ from fmlib import data, models
 from fmlib.map_images import map_training_set, negative_share, repeat_images
 from fmlib.training import History, TrainConfig, fit
 
-Result = TypeVar("Result")
 Count = Annotated[int, Field(ge=1)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 
@@ -124,15 +120,3 @@ def continue_training(
     return Continuations(
         maps, originals, maps_history, originals_history, negative_share(map_images)
     )
-
-
-def map_runs(function: Callable[..., Result], runs: Iterable[tuple[Any, ...]]) -> list[Result]:
-    """Call a function once per tuple of arguments, on all cores by processes, in order.
-
-    Every process computes with one thread; float64 results do not depend on it.
-    """
-    todo = list(runs)
-    jobs = min(len(todo), cpu_count())
-    if jobs == 1 or os.environ.get("OMP_NUM_THREADS") == "1":
-        return [function(*arguments) for arguments in todo]
-    return list(Parallel(n_jobs=jobs)(delayed(function)(*arguments) for arguments in todo))

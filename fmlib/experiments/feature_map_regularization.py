@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, Settings, continue_training, map_runs
+from fmlib.experiments.common import Count, Counts, Settings, continue_training
 from fmlib.features import feature_maps
 from fmlib.map_images import negative_share
 from fmlib.training import History, evaluate, fit
@@ -93,14 +93,26 @@ class Row(BaseModel):
     maps_history: History
 
 
-def run(settings: RegularizationSettings) -> list[Row]:
-    """The runs behind Fig. 9: one per row and seed."""
+class ExampleMaps(NamedTuple):
+    """Feature maps of a base model for a few images, as `fmlib.figures.feature_maps` draws them.
+
+    `maps` has for each layer a tensor (images, maps, P, Q); `negative_share` lies in [0, 1].
+    """
+
+    images: Tensor
+    maps: dict[str, Tensor]
+    test_accuracy: float
+    negative_share: float
+
+
+def run(settings: RegularizationSettings) -> tuple[list[Row], ExampleMaps]:
+    """The runs behind Fig. 9, one per row and seed, and maps of the first one's base model."""
     rows = range(len(settings.batch_sizes))
-    runs = [(settings, row, seed) for row in rows for seed in range(settings.seeds)]
-    return map_runs(run_once, runs)
+    measured = [run_once(settings, row, seed) for row in rows for seed in range(settings.seeds)]
+    return [row for row, _ in measured], measured[0][1]
 
 
-def run_once(settings: RegularizationSettings, row: int, seed: int) -> Row:
+def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row, ExampleMaps]:
     """Train a base model, then copies of it on maps and on originals, equally long."""
     dataset = settings.load()
     batch_size, map_epochs = settings.batch_sizes[row], settings.map_epochs[row]
@@ -115,7 +127,7 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> Row:
         settings.layer,
         settings.train_config(map_epochs, batch_size, seed),
     )
-    return Row(
+    measured = Row(
         batch_size=batch_size,
         seed=seed,
         seen=sum(e.seen for e in continued.maps_history.epochs),
@@ -125,6 +137,7 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> Row:
         originals=accuracy(continued.originals, dataset),
         maps_history=continued.maps_history,
     )
+    return measured, _example(base, dataset, settings.layer)
 
 
 def accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
@@ -135,24 +148,8 @@ def accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
     )
 
 
-class ExampleMaps(NamedTuple):
-    """Feature maps of a base model for a few images, as `fmlib.figures.feature_maps` draws them.
-
-    `maps` has for each layer a tensor (images, maps, P, Q); `negative_share` lies in [0, 1].
-    """
-
-    images: Tensor
-    maps: dict[str, Tensor]
-    test_accuracy: float
-    negative_share: float
-
-
-def example_maps(settings: RegularizationSettings, dataset: Dataset, count: int = 3) -> ExampleMaps:
-    """Train the base model of the first row and seed, and take its maps of test images."""
-    model = settings.model(dataset, seed=0)
-    config = settings.train_config(settings.epochs[0], settings.batch_sizes[0], seed=0)
-    fit(model, dataset.train_images, dataset.train_labels, config)
+def _example(base: nn.Sequential, dataset: Dataset, layer: str, count: int = 3) -> ExampleMaps:
     images = dataset.test_images[:count]
-    maps = feature_maps(model, images, [settings.layer])
-    accuracy = evaluate(model, dataset.test_images, dataset.test_labels)
-    return ExampleMaps(images, maps, accuracy, negative_share(maps[settings.layer]))
+    maps = feature_maps(base, images, [layer])
+    accuracy = evaluate(base, dataset.test_images, dataset.test_labels)
+    return ExampleMaps(images, maps, accuracy, negative_share(maps[layer]))
