@@ -1,7 +1,6 @@
 """The book's chapters: their settings, and the one way to run a notebook."""
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +64,7 @@ def chapter(name: str) -> Chapter:
     return CHAPTERS[name]
 
 
-def settings(name: str, profile: str = "quick", **parameters: object) -> Any:
+def settings(name: str, /, profile: str = "quick", **parameters: object) -> Any:
     """A chapter's settings: the profile's values, replaced where a parameter is not None.
 
     Args:
@@ -82,7 +81,7 @@ def settings(name: str, profile: str = "quick", **parameters: object) -> Any:
         FileNotFoundError: a dataset that is not there.
     """
     chosen = chapter(name)
-    if profile not in chosen.profiles:
+    if profile not in tuple(chosen.profiles):  # a tuple, since a given value may be a list
         raise ValueError(
             f"profile {profile!r} does not exist; choose one of {', '.join(chosen.profiles)}"
         )
@@ -148,25 +147,23 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
     source = chapter(name).path
     if not source.is_file():
         raise ChapterError(f"{source} does not exist; fmlib runs chapters from a checkout")
+    if out.is_dir():
+        raise ChapterError(f"{out} is a folder; name the notebook to be written")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft_name = tempfile.mkstemp(
-            suffix=".ipynb", prefix=f".{out.stem}-", dir=out.parent
-        )
+        folder = tempfile.TemporaryDirectory(prefix=f".{out.stem}-", dir=out.parent)
     except OSError as error:
         raise ChapterError(f"{out} cannot be written ({error.strerror})") from error
-    os.close(handle)
-    draft = Path(draft_name)
-    try:
-        _execute(source, draft, given)
-        scrub(draft)
-        draft.replace(out)
-    except _CellFailed as error:
-        failed = out.with_suffix(".failed.ipynb")
-        draft.replace(failed)
-        raise ChapterError(f"{error} (see {failed})") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    with folder as name_of_folder:
+        draft = Path(name_of_folder) / "draft.ipynb"
+        try:
+            _execute(source, draft, given)
+            scrub(draft)
+            draft.replace(out)
+        except _CellFailed as error:
+            failed = out.with_suffix(".failed.ipynb")
+            draft.replace(failed)
+            raise ChapterError(f"{error} (see {failed})") from error
 
 
 class _CellFailed(Exception):
@@ -176,6 +173,7 @@ class _CellFailed(Exception):
 def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
     # Imported here: every chapter imports this module, and none of them needs papermill.
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     try:
@@ -190,6 +188,8 @@ def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
         )
     except PapermillExecutionError as error:
         raise _CellFailed(f"{error.ename}: {error.evalue}") from error
+    except DeadKernelError as error:
+        raise ChapterError("the chapter's process died, perhaps for want of memory") from error
 
 
 def scrub(path: Path) -> None:

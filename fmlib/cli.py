@@ -65,7 +65,7 @@ def _parameter(text: str) -> tuple[str, object]:
         raise ValueError(f"parameter {name!r} has no value; write -p {name} VALUE")
     try:
         return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return name, value
 
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 Points = NDArray[np.float64]
 
+FOLDS = 5
+"""Parts that neighbours are cross-validated in."""
+
 
 def centroids(images: Tensor, labels: Tensor, n_classes: int) -> Tensor:
     """Mean image of each class (anand2022, Figure 1).
@@ -53,7 +56,7 @@ def tsne(images: Tensor, seed: int, perplexity: float = 30.0) -> Points:
     return np.asarray(embedding.fit_transform(flat), dtype=np.float64)
 
 
-def knn_accuracy(points: Points, labels: Tensor, neighbours: int = 10, folds: int = 5) -> float:
+def knn_accuracy(points: Points, labels: Tensor, neighbours: int = 10, folds: int = FOLDS) -> float:
     """Accuracy in percent of naming a point's class by its nearest neighbours in the plane.
 
     Cross-validated: neighbours are sought among the other folds only.

@@ -161,7 +161,15 @@ def accuracy_by_epoch(runs: list[Comparison]) -> None:
     axes[1].set(title=f"this run, batch {runs[0].batch_size}, n = {len(runs)}")
     for ax in axes:
         _epochs_axis(ax)
-        ax.legend(loc="lower right")
+    _legend_below(axes[1])
+
+
+def _legend_below(ax: Axes) -> None:
+    """The legend of one panel, below all panels, where it hides nothing."""
+    handles, labels = ax.get_legend_handles_labels()
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes are drawn into a figure"
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
 
 
 def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str) -> None:
@@ -208,7 +216,7 @@ def accuracy_by_batch_size(runs: list[Comparison]) -> None:
     axes[1].set(title=f"this run, n = {n}")
     for ax in axes:
         ax.set_xlabel("batch size (images)")
-        ax.legend(loc="lower left")
+    _legend_below(axes[1])
 
 
 def _batch_size_line(ax: Axes, sizes: list[int], values: list[list[float]], quantity: str) -> None:
@@ -228,7 +236,8 @@ def map_training(rows: list[Row]) -> None:
         chosen = [row for row in rows if row.batch_size == size]
         for position, model in enumerate(MODELS):
             for split, shift, fill in (("train", -0.12, "none"), ("test", 0.12, "full")):
-                values = [getattr(getattr(row, model), split) for row in chosen]
+                shown = [row for row in chosen if not (model == "maps" and row.diverged)]
+                values = [getattr(getattr(row, model), split) for row in shown]
                 _points(ax, position + shift, values, model, fill)
         ax.set_xticks(range(len(MODELS)), [_label(NAMES[m], 9) for m in MODELS])
         ax.set_title(f"batch {size}, n = {len(chosen)}")
@@ -236,11 +245,13 @@ def map_training(rows: list[Row]) -> None:
     axes[0][0].set(ylabel="accuracy (%)")
     axes[0][-1].plot([], [], "o", color="k", fillstyle="none", label="train")
     axes[0][-1].plot([], [], "o", color="k", label="test")
-    axes[0][-1].legend(loc="lower left")
+    _legend_below(axes[0][-1])
 
 
 def _points(ax: Axes, x: float, values: Sequence[float], quantity: str, fill: str = "full") -> None:
-    """One point per seed and a short line at their mean."""
+    """One point per seed and a short line at their mean; nothing where there is no value."""
+    if not values:
+        return
     colour = PALETTE[quantity]
     ax.plot([x] * len(values), values, MARKERS[quantity], color=colour, fillstyle=fill, ms=6)
     ax.hlines(fmean(values), x - 0.09, x + 0.09, color=colour, lw=2)
@@ -260,24 +271,22 @@ def robustness(runs: list[Robustness], eps: float) -> None:
     for position, (_, perturbation, size) in enumerate(kinds):
         for shift, model in zip((-0.22, 0.0, 0.22), VICTIMS, strict=True):
             values = [
-                run.held_out_accuracy[model]
+                run.clean_accuracy("held_out", model)
                 if perturbation is None
                 else run.accuracy(perturbation, size, model)
                 for run in runs
             ]
-            _points(ax, position + shift, values, model)
+            _points(ax, position + shift, [v for v in values if v is not None], model)
     for model in VICTIMS:
         ax.plot([], [], MARKERS[model], color=PALETTE[model], label=NAMES[model])
-    ax.axhline(10, color="k", lw=0.8, ls=":")
-    ax.text(len(kinds) - 0.55, 11, "chance", ha="right", va="bottom", fontsize=8)
-    ax.set_xticks(range(len(kinds)), [_label(name, 11) for name, *_ in kinds])
+    ax.set_xticks(range(len(kinds)), [_label(name, 10) for name, *_ in kinds])
     ax.set(ylabel="accuracy (%)", ylim=(0, 102), title=f"ε = {eps:g}, n = {len(runs)}")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    _legend_below(ax)
 
 
 def perturbed_examples(found: Examples, class_names: Sequence[str]) -> None:
     """Fig. 10: images under each perturbation, with what both models take them for."""
-    grid = _grid(len(found.kinds), found.images.shape[1], 1.25 * len(found.kinds))
+    grid = _grid(len(found.kinds), found.images.shape[1], 1.1 * len(found.kinds))
     for row, kind, images, base, maps in zip(
         grid,
         found.kinds,

@@ -22,7 +22,7 @@ ImageShape = tuple[int, int, int]
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
-CHUNK = 64
+CHUNK = 50
 """Images computed at a time: few enough that memory is reused instead of being mapped anew,
 which at a few hundred costs as much as the arithmetic; enough to keep the cores busy."""
 

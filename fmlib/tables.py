@@ -7,6 +7,7 @@ columns of This run say over how many.  Recorded results will stand between the 
 
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Literal
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -16,7 +17,7 @@ from fmlib.data import Dataset
 from fmlib.experiments.adversarial_robustness import VICTIMS, Perturbation, Robustness, Victim
 from fmlib.experiments.caching import CONDITIONS, Comparison, Condition
 from fmlib.experiments.exploration import Distances
-from fmlib.experiments.feature_map_regularization import MODELS, Model, Row
+from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row
 
 CONDITION_NAMES: dict[Condition, str] = {
     "plain": "plain",
@@ -47,6 +48,14 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     if len(values) == 1:
         return mean
     return f"{mean} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+
+
+def finished(values: Sequence[float | None], digits: int = 1) -> str:
+    """As `spread`, over the runs that did not diverge (None), with the count of those that did."""
+    known = [value for value in values if value is not None]
+    diverged = len(values) - len(known)
+    note = f" {diverged} of {len(values)} diverged" if diverged else ""
+    return f"{spread(known, digits)}{note}"
 
 
 def this_run(n: int) -> str:
@@ -83,10 +92,13 @@ def outlier_distances(found: Distances, dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Class", "Median", "95 % quantile", "Farthest images"])
 
 
-def separation(accuracies: dict[str, float], chance: float) -> pd.DataFrame:
+def separation(pca: float, pixels: float, chance: float) -> pd.DataFrame:
     """How often neighbours name a point's class, by the space in which they are sought."""
-    rows = [("always the most frequent class", f"{chance:.1f}")]
-    rows += [(space, f"{accuracy:.1f}") for space, accuracy in accuracies.items()]
+    rows = [
+        ("always the most frequent class", f"{chance:.1f}"),
+        ("PCA, 2 coordinates", f"{pca:.1f}"),
+        ("all pixels", f"{pixels:.1f}"),
+    ]
     return pd.DataFrame(rows, columns=["Neighbours in", "This run: accuracy (%)"])
 
 
@@ -226,19 +238,55 @@ def map_training(rows: list[Row], dataset_name: str) -> pd.DataFrame:
         printed = {} if known is None else {"base": known[2:4], "maps": known[4:6]}
         for model in MODELS:
             train, test = printed.get(model, (None, None))
-            ours = [getattr(row, model) for row in chosen]
+            ours = _kept(chosen, model)
             table.append(
                 {
                     "Batch size": str(size),
                     "Model": MODEL_NAMES[model],
                     "Published: train": "–" if train is None else f"{train:.2f}",
                     "Published: test": "–" if test is None else f"{test:.2f}",
-                    f"{this_run(len(chosen))}: train": spread([a.train for a in ours]),
-                    "This run: test": spread([a.test for a in ours]),
-                    "This run: train − test": spread([a.train - a.test for a in ours]),
+                    f"{this_run(len(chosen))}: train": finished(_split(ours, "train")),
+                    "This run: test": finished(_split(ours, "test")),
+                    "This run: train − test": finished(_gaps(ours)),
                 }
             )
     return pd.DataFrame(table)
+
+
+def _kept(rows: list[Row], model: Model) -> list[Accuracy | None]:
+    """Accuracies of one model by row; None for a map model whose training diverged."""
+    return [None if model == "maps" and row.diverged else getattr(row, model) for row in rows]
+
+
+def _split(
+    accuracies: Sequence[Accuracy | None], split: Literal["train", "test"]
+) -> list[float | None]:
+    return [None if a is None else getattr(a, split) for a in accuracies]
+
+
+def _gaps(accuracies: Sequence[Accuracy | None]) -> list[float | None]:
+    """Train minus test accuracy in points."""
+    return [None if a is None else a.train - a.test for a in accuracies]
+
+
+def released_training(rows: list[Row]) -> pd.DataFrame:
+    """Section 7.2: what training on maps comes to at the released input scale, by seed."""
+    table = []
+    for row in rows:
+        end = row.maps_history.divergence
+        losses = [e.loss for e in row.maps_history.epochs]
+        table.append(
+            (
+                str(row.seed),
+                f"{row.base.test:.1f}",
+                "–" if end is None else f"epoch {end.epoch}, step {end.step}",
+                "–" if end is not None or losses[-1] is None else f"{losses[-1]:.2f}",
+                "–" if end is not None else f"{row.maps.test:.1f}",
+                f"{row.originals.test:.1f}",
+            )
+        )
+    headings = ["Seed", "Base: test (%)", "Loss undefined at", "Mean loss on maps, last epoch"]
+    return pd.DataFrame(table, columns=[*headings, "Map model: test (%)", "Control: test (%)"])
 
 
 def clean_accuracy(runs: list[Robustness], chance: float) -> pd.DataFrame:
@@ -246,8 +294,8 @@ def clean_accuracy(runs: list[Robustness], chance: float) -> pd.DataFrame:
     rows = [
         (
             MODEL_NAMES[model],
-            spread([run.test_accuracy[model] for run in runs]),
-            spread([run.held_out_accuracy[model] for run in runs]),
+            finished([run.clean_accuracy("test", model) for run in runs]),
+            finished([run.clean_accuracy("held_out", model) for run in runs]),
         )
         for model in VICTIMS
     ]
@@ -293,7 +341,7 @@ def _victims(runs: list[Robustness], perturbation: Perturbation, eps: float) -> 
     """One column per model; a model attacked by its own gradient is marked."""
     own: dict[Perturbation, Victim] = {"fgsm on base": "base", "fgsm on maps": "maps"}
     return {
-        f"{this_run(len(runs))}: {MODEL_NAMES[model]}": spread(
+        f"{this_run(len(runs))}: {MODEL_NAMES[model]}": finished(
             [run.accuracy(perturbation, eps, model) for run in runs]
         )
         + (" white-box" if own.get(perturbation) == model else "")
@@ -360,13 +408,18 @@ def caching_summary(runs: list[Comparison], sweep: list[Comparison]) -> pd.DataF
     )
 
 
-def difference(values: Sequence[float], reference: Sequence[float]) -> str:
-    """Mean and range of paired differences, with their sign."""
-    differences = [a - b for a, b in zip(values, reference, strict=True)]
+def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
+    """Mean and range of paired differences with their sign; pairs that diverged are counted."""
+    pairs = list(zip(values, reference, strict=True))
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    diverged = len(pairs) - len(differences)
+    note = f" ({diverged} of {len(pairs)} diverged)" if diverged else ""
+    if not differences:
+        return f"–{note}"
     mean = f"{fmean(differences):+.1f}"
-    if len(differences) == 1:
-        return mean
-    return f"{mean} ({min(differences):+.1f} to {max(differences):+.1f})"
+    if len(differences) > 1:
+        mean += f" ({min(differences):+.1f} to {max(differences):+.1f})"
+    return mean + note
 
 
 def _wins(values: Sequence[float], reference: Sequence[float]) -> str:
@@ -381,15 +434,16 @@ def map_training_summary(rows: list[Row], dataset_name: str) -> pd.DataFrame:
         n = f", n = {len(chosen)}"
         printed = _fig9(dataset_name, size)
         base = [row.base for row in chosen]
-        for model in ("maps", "originals"):
-            ours = [getattr(row, model) for row in chosen]
+        continuations: tuple[Model, ...] = ("maps", "originals")
+        for model in continuations:
+            ours = _kept(chosen, model)
             known = printed if model == "maps" else None
             table.append(
                 (
                     f"Fig. 9, batch {size}, test accuracy: {MODEL_NAMES[model]} − base (points)",
                     "–" if known is None else f"{known.maps_test - known.base_test:+.2f}",
                     "–",
-                    difference([a.test for a in ours], [a.test for a in base]) + n,
+                    difference(_split(ours, "test"), _split(base, "test")) + n,
                 )
             )
             table.append(
@@ -397,8 +451,7 @@ def map_training_summary(rows: list[Row], dataset_name: str) -> pd.DataFrame:
                     f"batch {size}, change of train − test gap: {MODEL_NAMES[model]} (points)",
                     "–" if known is None else f"{_gap_change(known):+.2f}",
                     "–",
-                    difference([a.train - a.test for a in ours], [a.train - a.test for a in base])
-                    + n,
+                    difference(_gaps(ours), _gaps(base)) + n,
                 )
             )
     return summary(table)
@@ -425,10 +478,8 @@ def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
     for perturbation, name in names.items():
         for eps in _epsilons(runs, perturbation):
             known = printed.get(eps) if perturbation == "released" else None
-            maps, base = (
-                [run.accuracy(perturbation, eps, model) for run in runs]
-                for model in ("maps", "base")
-            )
+            maps = [run.accuracy(perturbation, eps, "maps") for run in runs]
+            base = [run.accuracy(perturbation, eps, "base") for run in runs]
             detail = "clamp alone" if eps == 0 else f"ε = {eps:g}"
             table.append(
                 (

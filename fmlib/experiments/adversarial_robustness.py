@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fmlib import attacks
 from fmlib.experiments.common import Count, Settings, continue_training
-from fmlib.training import evaluate, fit, predict
+from fmlib.training import Divergence, evaluate, fit, predict
 
 Victim = Literal["base", "maps", "originals"]
 VICTIMS: tuple[Victim, ...] = ("base", "maps", "originals")
@@ -48,8 +48,8 @@ _QUICK = {
     "dataset": "mnist",
     "n_train": 5000,
     "n_test": 1000,
-    "learning_rate": 0.01,
-    "input_scale": "released",
+    "learning_rate": 0.1,
+    "input_scale": "unit",
     "n_held_out": 2000,
     "batch_size": 64,
     "epochs": 3,
@@ -66,7 +66,7 @@ PROFILES = {
     "quick": _QUICK,
     "paper": _QUICK
     | {"n_train": 50_000, "n_test": 10_000, "n_held_out": 10_000, "epochs": 10}
-    | {"map_images": 5_000, "seeds": 5},
+    | {"map_images": 5_000, "seeds": 5, "learning_rate": 0.01, "input_scale": "released"},
 }
 
 
@@ -90,9 +90,17 @@ class Robustness(BaseModel):
     test_accuracy: dict[Victim, float]
     held_out_accuracy: dict[Victim, float]
     cells: tuple[Cell, ...]
+    maps_divergence: Divergence | None = None
 
-    def accuracy(self, perturbation: Perturbation, eps: float, victim: Victim) -> float:
-        """The accuracy of one cell."""
+    def clean_accuracy(self, split: Literal["test", "held_out"], victim: Victim) -> float | None:
+        """Accuracy on unchanged images; None for a map model whose training diverged."""
+        accuracies = self.test_accuracy if split == "test" else self.held_out_accuracy
+        return None if victim == "maps" and self.maps_divergence else accuracies[victim]
+
+    def accuracy(self, perturbation: Perturbation, eps: float, victim: Victim) -> float | None:
+        """The accuracy of one cell; None if it needs a map model whose training diverged."""
+        if self.maps_divergence and "maps" in (victim, perturbation.split()[-1]):
+            return None
         found = [
             cell.accuracy
             for cell in self.cells
@@ -122,6 +130,7 @@ class Trained(NamedTuple):
     images: Tensor
     labels: Tensor
     test_accuracy: dict[Victim, float]
+    maps_divergence: Divergence | None
 
 
 def train(settings: RobustnessSettings, seed: int) -> Trained:
@@ -142,7 +151,8 @@ def train(settings: RobustnessSettings, seed: int) -> Trained:
     }
     test = dataset.test_images, dataset.test_labels
     accuracies = {name: evaluate(model, *test) for name, model in trained.items()}
-    return Trained(trained, images[n:], labels[n:], accuracies)
+    divergence = continued.maps_history.divergence
+    return Trained(trained, images[n:], labels[n:], accuracies, divergence)
 
 
 def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
@@ -181,6 +191,7 @@ def run_once(settings: RobustnessSettings, seed: int) -> tuple[Robustness, Examp
             victim: evaluate(model, images, labels) for victim, model in trained.models.items()
         },
         cells=tuple(cells),
+        maps_divergence=trained.maps_divergence,
     )
     return robustness, _examples(trained, max(settings.epsilons), seed)
 

@@ -1,6 +1,6 @@
 """Chapter 02: plain and cached training, and random skipping at the cache's rates."""
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,8 @@ CONDITIONS: tuple[Condition, ...] = ("plain", "cached", "random")
 
 class CachingSettings(Settings):
     """Settings of chapter 02."""
+
+    layer_choices: ClassVar[tuple[str, ...]] = ("both",)
 
     batch_size: Count = Field(description="batch size of Fig. 7")
     epochs: Count = Field(description="epochs of Fig. 7")

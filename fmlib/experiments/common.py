@@ -1,7 +1,7 @@
 """What the experiments of all chapters share: settings, their checks, continued training."""
 
 import copy
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,6 +23,7 @@ class Settings(BaseModel):
     """Settings that every chapter has; each chapter adds its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    layer_choices: ClassVar[tuple[str, ...]] = ()  # besides the layers that have feature maps
 
     dataset: str = Field(description="mnist, fashion-mnist, cifar10 or image-folder:PATH")
     n_train: Count = Field(description="training images, the first ones of the dataset")
@@ -74,7 +75,8 @@ class Settings(BaseModel):
             for row in models.layer_table(model, dataset.image_shape)
             if len(row.shape) == 3
         ]
-        if layer not in (None, "both", *possible):
+        possible += self.layer_choices
+        if layer not in (None, *possible):
             raise ValueError(
                 f"layer {layer!r} has no feature maps; choose one of {', '.join(possible)}"
             )

@@ -1,31 +1,35 @@
 """Chapter 01: centroids, outliers, embeddings, and the feature maps of a trained network."""
 
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field
 from torch import Tensor
 
 from fmlib import exploration
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, Settings
+from fmlib.experiments.common import Count, Settings
 from fmlib.features import feature_maps
 from fmlib.training import evaluate, fit
+
+Class = Annotated[int, Field(ge=0)]
 
 
 class ExplorationSettings(Settings):
     """Settings of chapter 01."""
 
-    classes: Counts = Field(description="classes whose outliers are shown")
+    classes: Annotated[tuple[Class, ...], Field(strict=False, min_length=1)] = Field(
+        description="classes whose outliers are shown"
+    )
     n_outliers: Count = Field(description="outliers shown of each class")
     n_embedded: Count = Field(description="training images embedded by PCA and t-SNE")
     perplexity: float = Field(gt=0, description="perplexity of t-SNE, below n_embedded / 3")
     neighbours: Count = Field(description="nearest neighbours that name a point's class")
     epochs: Count = Field(description="epochs of the network whose feature maps are shown")
     batch_size: Count = Field(description="batch size of that network")
-    seed: int = Field(ge=0, description="seed of weights, batches and t-SNE")
+    seed: int = Field(ge=0, lt=2**32, description="seed of weights, batches and t-SNE")
 
     def check(self) -> Self:
-        """Also refuse a perplexity too large for the number of points."""
+        """Also refuse what the number of points does not allow, and classes without images."""
         if self.n_embedded > self.n_train:
             raise ValueError(f"n_embedded is {self.n_embedded}, more than n_train = {self.n_train}")
         if 3 * self.perplexity >= self.n_embedded:
@@ -33,7 +37,24 @@ class ExplorationSettings(Settings):
                 f"perplexity is {self.perplexity}; give less than a third of n_embedded = "
                 f"{self.n_embedded}"
             )
-        return super().check()
+        if self.neighbours > self.n_embedded // 2:
+            raise ValueError(
+                f"neighbours is {self.neighbours}; give at most half of n_embedded = "
+                f"{self.n_embedded}"
+            )
+        super().check()
+        labels = self.load().train_labels
+        if missing := sorted(set(self.classes) - set(labels.tolist())):
+            raise ValueError(
+                f"classes holds {missing[0]}, but none of the {self.n_train} training images "
+                f"shows it; choose from {', '.join(map(str, labels.unique().tolist()))}"
+            )
+        if labels[: self.n_embedded].bincount().max() < exploration.FOLDS:
+            raise ValueError(
+                f"n_embedded is {self.n_embedded}; give more, so that some class has "
+                f"{exploration.FOLDS} of them to cross-validate"
+            )
+        return self
 
 
 _QUICK = {

@@ -42,16 +42,18 @@ class RegularizationSettings(Settings):
         return self
 
 
+RELEASED_LEARNING_RATE = 0.01
+
 _QUICK = {
     "dataset": "mnist",
     "n_train": 3000,
     "n_test": 1000,
-    "learning_rate": 0.01,
-    "input_scale": "released",
+    "learning_rate": 0.1,
+    "input_scale": "unit",
     "batch_sizes": (64, 256),
-    "epochs": (4, 4),
+    "epochs": (3, 6),
     "map_epochs": (1, 2),
-    "map_images": (1000, 300),
+    "map_images": (500, 300),
     "layer": "conv1",
     "seeds": 2,
 }
@@ -62,7 +64,8 @@ PROFILES = {
     "quick": _QUICK,
     "paper": _QUICK
     | {"n_train": 60_000, "n_test": 10_000, "epochs": (10, 5), "map_epochs": (10, 5)}
-    | {"map_images": (60_000, 6_000), "seeds": 5},
+    | {"map_images": (60_000, 6_000), "seeds": 5}
+    | {"learning_rate": 0.01, "input_scale": "released"},
 }
 
 
@@ -78,7 +81,8 @@ class Accuracy(BaseModel):
 class Row(BaseModel):
     """A base model, and two copies of it trained equally long on maps and on originals.
 
-    `seen` counts the images that each continuation was trained on, repetitions included.
+    `seen` counts the images that each continuation was to be trained on, repetitions
+    included; training on maps may diverge before that.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +95,11 @@ class Row(BaseModel):
     maps: Accuracy
     originals: Accuracy
     maps_history: History
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training on maps ended in a loss that is no finite number."""
+        return self.maps_history.divergence is not None
 
 
 class ExampleMaps(NamedTuple):
@@ -112,6 +121,13 @@ def run(settings: RegularizationSettings) -> tuple[list[Row], ExampleMaps]:
     return [row for row, _ in measured], measured[0][1]
 
 
+def run_as_released(settings: RegularizationSettings) -> list[Row]:
+    """The first row of Fig. 9 with the released input scale and learning rate, per seed."""
+    changes = {"input_scale": "released", "learning_rate": RELEASED_LEARNING_RATE}
+    released = settings.model_copy(update=changes)
+    return [run_once(released, row=0, seed=seed)[0] for seed in range(settings.seeds)]
+
+
 def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row, ExampleMaps]:
     """Train a base model, then copies of it on maps and on originals, equally long."""
     dataset = settings.load()
@@ -130,7 +146,7 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row
     measured = Row(
         batch_size=batch_size,
         seed=seed,
-        seen=sum(e.seen for e in continued.maps_history.epochs),
+        seen=sum(e.seen for e in continued.originals_history.epochs),
         negative_share=continued.negative_share,
         base=accuracy(base, dataset),
         maps=accuracy(continued.maps, dataset),

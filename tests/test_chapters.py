@@ -1,0 +1,358 @@
+"""Chapters: their parameters, what is refused, how they are run, how they are built up."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import papermill
+import pytest
+
+from fmlib import chapters
+from fmlib.chapters import CHAPTERS, ChapterError
+
+# isort: split
+from torchvision import datasets
+
+NAMES = list(CHAPTERS)
+EXPLORE, CACHE, MAPS, ROBUST = NAMES
+
+
+@pytest.fixture
+def no_full_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither full datasets nor a network to fetch them from."""
+
+    def download(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    for kind in ("MNIST", "FashionMNIST", "CIFAR10"):
+        monkeypatch.setattr(datasets, kind, download)
+
+
+def read(name: str) -> list[dict[str, Any]]:
+    """The cells of a chapter's committed notebook, their source as one text."""
+    cells = json.loads(CHAPTERS[name].path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def tags(cell: dict[str, Any]) -> list[str]:
+    """The tags of a cell."""
+    return list(cell["metadata"].get("tags", []))
+
+
+# --- parameters and profiles -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_cell_agrees_with_the_settings(name: str) -> None:
+    found = papermill.inspect_notebook(CHAPTERS[name].path)
+    expected = chapters.parameters(name)
+    assert list(found) == ["profile", *CHAPTERS[name].settings.model_fields]
+    assert list(found) == [parameter.name for parameter in expected]
+    for parameter in expected:
+        row = found[parameter.name]
+        assert row["inferred_type_name"] == parameter.type, parameter
+        assert row["default"] == ('"quick"' if parameter.name == "profile" else "None"), parameter
+        assert row["help"] == parameter.meaning, parameter
+        assert len(parameter.meaning) >= 10, parameter
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cell_after_the_parameters_passes_each_of_them_on(name: str) -> None:
+    cells = [cell for cell in read(name) if cell["cell_type"] == "code"]
+    assert [tags(cell) for cell in cells].count(["parameters"]) == 1
+    assert tags(cells[0]) == ["parameters"]
+    assert f'chapters.settings(\n    "{name}",' in cells[1]["source"]
+    passed = re.findall(r"^    (\w+)=(\w+),$", cells[1]["source"], re.M)
+    fields = ["profile", *CHAPTERS[name].settings.model_fields]
+    assert passed == [(field, field) for field in fields]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+@pytest.mark.parametrize("name", NAMES)
+def test_profiles_need_no_full_data(name: str, profile: str, no_full_data: None) -> None:
+    settings = chapters.settings(name, profile)
+    assert settings.model_dump() == CHAPTERS[name].profiles[profile]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_profiles_give_each_field_a_value(name: str) -> None:
+    chapter = CHAPTERS[name]
+    assert list(chapter.profiles) == ["smoke", "quick", "paper"]
+    for values in chapter.profiles.values():
+        assert list(values) == list(chapter.settings.model_fields)
+        chapter.settings.model_validate(values)
+    assert chapter.profiles["paper"]["n_test"] == 10_000
+
+
+def test_given_values_replace_the_profile_and_none_does_not() -> None:
+    found = chapters.settings(CACHE, "smoke", batch_sizes=[8, 16], epochs=None, layer="both")
+    assert (found.batch_sizes, found.epochs, found.layer) == ((8, 16), 2, "both")
+    assert chapters.settings(EXPLORE, "smoke", classes=[0, 9], perplexity=5).classes == (0, 9)
+
+
+# --- refusals ----------------------------------------------------------------------------
+
+# chapter, given values, what the message has to say: the parameter, and what is possible
+REFUSALS: list[tuple[str, dict[str, object], list[str]]] = [
+    ("regularization", {}, ["chapter 'regularization'", *NAMES]),
+    (CACHE, {"profile": "huge"}, ["profile 'huge'", "smoke, quick, paper"]),
+    (CACHE, {"profile": ["quick"]}, ["profile ['quick']", "smoke, quick, paper"]),
+    (CACHE, {"colour": 1}, ["no parameter 'colour'", "batch_sizes", "reading"]),
+    (CACHE, {"name": 1}, ["no parameter 'name'", "it has profile, dataset"]),
+    (CACHE, {"dataset": "imagenet"}, ["dataset 'imagenet'", "mnist, fashion-mnist, cifar10"]),
+    (CACHE, {"dataset": "image-folder:"}, ["dataset 'image-folder:'", "image-folder:PATH"]),
+    (CACHE, {"dataset": 3}, ["dataset is 3", "string"]),
+    (CACHE, {"batch_size": 0}, ["batch_size is 0", "greater than or equal to 1"]),
+    (CACHE, {"epochs": -1}, ["epochs is -1", "greater than or equal to 1"]),
+    (CACHE, {"epochs": "3"}, ["epochs is '3'", "valid integer"]),
+    (CACHE, {"epochs": 2.5}, ["epochs is 2.5", "valid integer"]),
+    (CACHE, {"seeds": True}, ["seeds is True", "valid integer"]),
+    (CACHE, {"epochs": 0, "seeds": 0}, ["epochs is 0", "seeds is 0", "; "]),
+    (CACHE, {"learning_rate": 0}, ["learning_rate is 0", "greater than 0"]),
+    (CACHE, {"learning_rate": math.nan}, ["learning_rate is nan", "finite"]),
+    (CACHE, {"learning_rate": math.inf}, ["learning_rate is inf", "finite"]),
+    (CACHE, {"learning_rate": True}, ["learning_rate is True", "valid number"]),
+    (CACHE, {"input_scale": 255}, ["input_scale is 255", "'released', '255', 'unit'"]),
+    (CACHE, {"batch_sizes": []}, ["batch_sizes is []", "at least 1"]),
+    (CACHE, {"batch_sizes": 64}, ["batch_sizes is 64", "tuple"]),
+    (CACHE, {"batch_sizes": [32, 0]}, ["batch_sizes.1 is 0", "greater than or equal to 1"]),
+    (CACHE, {"reading": "mine"}, ["reading is 'mine'", "'released' or 'printed'"]),
+    (CACHE, {"layer": "conv9"}, ["layer 'conv9'", "conv1", "conv2", "both"]),
+    (CACHE, {"layer": "fc1"}, ["layer 'fc1'", "conv1", "conv2"]),
+    (MAPS, {"layer": "both"}, ["layer 'both'", "act2"]),
+    (MAPS, {"epochs": [1]}, ["different lengths", "'epochs': 1", "one entry per row"]),
+    (MAPS, {"map_images": [20, 201]}, ["map_images holds 201", "n_train = 200"]),
+    (ROBUST, {"map_images": 201}, ["map_images is 201", "n_train = 200"]),
+    (ROBUST, {"layer": "both"}, ["layer 'both'", "act2"]),
+    (ROBUST, {"epsilons": [-1]}, ["epsilons.0 is -1", "greater than or equal to 0"]),
+    (ROBUST, {"epsilons": [0.1, 1.5]}, ["epsilons.1 is 1.5", "less than or equal to 1"]),
+    (ROBUST, {"epsilons": [math.nan]}, ["epsilons.0 is nan", "less than or equal to 1"]),
+    (ROBUST, {"epsilons": []}, ["epsilons is []", "at least 1"]),
+    (EXPLORE, {"classes": [3, 11]}, ["classes holds 11", "0 to 9"]),
+    (EXPLORE, {"classes": [-1]}, ["classes.0 is -1", "greater than or equal to 0"]),
+    (EXPLORE, {"n_train": 4, "n_embedded": 4, "perplexity": 1, "neighbours": 2, "classes": [3]},
+     ["classes holds 3", "choose from 0, 1, 4, 5"]),
+    (EXPLORE, {"n_embedded": 10, "perplexity": 1, "neighbours": 2}, ["n_embedded is 10", "more"]),
+    (EXPLORE, {"n_embedded": 301}, ["n_embedded is 301", "n_train = 300"]),
+    (EXPLORE, {"perplexity": 67}, ["perplexity is 67", "less than a third of n_embedded = 200"]),
+    (EXPLORE, {"perplexity": math.nan}, ["perplexity is nan", "greater than 0"]),
+    (EXPLORE, {"neighbours": 101}, ["neighbours is 101", "at most half of n_embedded = 200"]),
+    (EXPLORE, {"seed": 2**32}, ["seed is 4294967296", "less than 4294967296"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given", "words"), REFUSALS)
+def test_impossible_values_are_refused(
+    name: str, given: dict[str, Any], words: list[str], no_full_data: None
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        chapters.settings(name, **{"profile": "smoke", **given})
+    message = str(caught.value)
+    assert [word for word in words if word not in message] == []
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        (CACHE, {"n_train": 12_001}, ["mnist", "12,000 + 2,000", "MNIST/raw"]),
+        (CACHE, {"n_test": 2001, "dataset": "fashion-mnist"}, ["fashion-mnist", "12,000 + 2,000"]),
+        (ROBUST, {"n_held_out": 11_801}, ["mnist", "12,000 + 2,000"]),
+        (CACHE, {"dataset": "cifar10"}, ["cifar10", "CIFAR10/cifar-10-batches-bin"]),
+        (CACHE, {"dataset": "image-folder:nowhere"}, ["nowhere/train", "val/"]),
+        (CACHE, {"profile": "paper"}, ["mnist", "FMLIB_DATA"]),
+    ],
+)
+def test_absent_data_is_named_with_its_remedy(
+    name: str, given: dict[str, Any], words: list[str], no_full_data: None
+) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        chapters.settings(name, **{"profile": "smoke", **given})
+    assert [word for word in words if word not in str(caught.value)] == []
+
+
+# --- how the notebooks are built up ------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_are_short_and_between_text(name: str) -> None:
+    cells = read(name)
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [c["id"] for c in code if len(c["source"].splitlines()) > 25] == []
+    assert [c["id"] for c in code if not c["source"].strip()] == []
+    # The cell of parameters, which is read as a table, does not count.
+    kinds = "".join(cell["cell_type"][0] for cell in cells if tags(cell) != ["parameters"])
+    assert "ccc" not in kinds
+    assert kinds.startswith("m")
+    assert kinds.endswith("m")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cells_have_ids_of_their_own(name: str) -> None:
+    ids = [cell.get("id", "") for cell in read(name)]
+    assert all(ids)
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_have_name_caption_and_description(name: str) -> None:
+    drawn = [c for c in read(name) if re.search(r"^figures\.(?!use_style)", c["source"], re.M)]
+    assert drawn
+    labels = []
+    for cell in drawn:
+        myst = cell["metadata"]["mystnb"]
+        labels.append(myst["figure"]["name"])
+        assert len(myst["figure"]["caption"]) >= 20, cell["id"]
+        assert len(myst["image"]["alt"]) >= 20, cell["id"]
+        assert myst["image"]["alt"] != myst["figure"]["caption"], cell["id"]
+    assert all(re.fullmatch(r"fig-[\w-]+", label) for label in labels)
+    assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_are_shown_as_markdown_of_the_book(name: str) -> None:
+    shown = [c for c in read(name) if c["cell_type"] == "code" and "tables.show(" in c["source"]]
+    assert shown
+    for cell in shown:
+        assert cell["metadata"]["mystnb"] == {"markdown_format": "myst"}, cell["id"]
+        assert len(re.findall(r'"tab-[\w-]+"', cell["source"])) == 1, cell["id"]
+
+
+# --- running -----------------------------------------------------------------------------
+
+PARAMETERS = "epochs: int = None  # epochs"
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    """A notebook of code cells; the first holds its parameters."""
+    cells: list[dict[str, Any]] = [
+        {
+            "cell_type": "code",
+            "id": f"id{number}",
+            "metadata": {"tags": ["parameters"]} if number == 0 else {},
+            "execution_count": None,
+            "outputs": [],
+            "source": source,
+        }
+        for number, source in enumerate((PARAMETERS, *sources))
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}}
+    path.write_text(json.dumps(notebook | {"nbformat": 4, "nbformat_minor": 5}))
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for book/; the notebook of chapter 02 is to be written there."""
+    folder = tmp_path / "book"
+    folder.mkdir()
+    monkeypatch.setattr(chapters, "BOOK", folder)
+    return folder
+
+
+def execute(out: Path, **given: object) -> None:
+    """Run the stand-in for chapter 02."""
+    chapters.execute(CACHE, {"profile": "smoke", **given}, out)
+
+
+def test_execute_writes_the_same_notebook_each_time(book: Path, tmp_path: Path) -> None:
+    write_notebook(book / "02_caching.ipynb", "import os; print(epochs, os.getcwd())")
+    outs = [tmp_path / "runs" / f"{number}.ipynb" for number in range(2)]
+    for out in outs:
+        execute(out, epochs=3)
+    text = json.loads(outs[0].read_text())["cells"][-1]["outputs"][0]["text"]
+    assert text == [f"3 {book}\n"]
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert [path.name for path in sorted(outs[0].parent.iterdir())] == ["0.ipynb", "1.ipynb"]
+    assert outs[0].stat().st_mode & 0o777 == (book / "02_caching.ipynb").stat().st_mode & 0o777
+
+
+def test_a_failing_cell_leaves_its_notebook_beside_an_untouched_one(
+    book: Path, tmp_path: Path
+) -> None:
+    write_notebook(book / "02_caching.ipynb", "print('before')", "1 / 0", "print('after')")
+    out = tmp_path / "out.ipynb"
+    out.write_text("an earlier run")
+    with pytest.raises(ChapterError, match=r"^ZeroDivisionError: .*out\.failed\.ipynb"):
+        execute(out)
+    assert out.read_text() == "an earlier run"
+    failed = (tmp_path / "out.failed.ipynb").read_text()
+    assert '"before\\n"' in failed
+    assert '"after\\n"' not in failed
+    assert {path.name for path in tmp_path.iterdir()} == {"book", "out.ipynb", "out.failed.ipynb"}
+
+
+def test_a_dying_process_leaves_nothing(book: Path, tmp_path: Path) -> None:
+    write_notebook(book / "02_caching.ipynb", "import os; os._exit(9)")
+    with pytest.raises(ChapterError, match="process died"):
+        execute(tmp_path / "out.ipynb")
+    assert [path.name for path in tmp_path.iterdir()] == ["book"]
+
+
+def test_settings_are_checked_before_anything_is_written(book: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="epochs is 0"):
+        execute(tmp_path / "runs" / "out.ipynb", epochs=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["book"]
+
+
+def test_a_missing_notebook_is_named(book: Path, tmp_path: Path) -> None:
+    with pytest.raises(ChapterError, match=r"02_caching\.ipynb does not exist.*checkout"):
+        execute(tmp_path / "out.ipynb")
+
+
+def test_an_output_that_cannot_be_written_is_named(book: Path, tmp_path: Path) -> None:
+    write_notebook(book / "02_caching.ipynb", "raise AssertionError('must not start')")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written"):
+        execute(tmp_path / "file" / "out.ipynb")
+    with pytest.raises(ChapterError, match="is a folder"):
+        execute(book)
+
+
+def _executed(run: int) -> dict[str, Any]:
+    """A notebook as papermill leaves it; times, process and patch version depend on the run."""
+    times = {"start_time": f"2020-01-01T00:00:0{run}", "duration": 0.1 + run}
+    cell: dict[str, Any] = {
+        "cell_type": "code",
+        "id": f"{run:08x}",
+        "metadata": {
+            "papermill": times,
+            "execution": {"iopub.execute_input": f"2020-01-01T00:00:0{run}Z"},
+            "tags": [],
+        },
+        "execution_count": 1,
+        "outputs": [{"output_type": "stream", "name": "stdout", "text": ["93.1 % – ε\n"]}],
+        "source": ["print(accuracy)"],
+    }
+    tagged = cell | {"metadata": {**cell["metadata"], "tags": ["summary"]}}
+    language = {"name": "python", "version": f"3.11.{run}", "pygments_lexer": "ipython3"}
+    metadata = {"papermill": times, "language_info": language, "kernelspec": {"name": "python3"}}
+    return {"cells": [cell, tagged], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def test_scrub_removes_what_differs_between_equal_runs(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{run}.ipynb" for run in range(2)]
+    for run, path in enumerate(paths):
+        path.write_text(json.dumps(_executed(run)))
+        chapters.scrub(path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    found = json.loads(paths[0].read_text(encoding="utf-8"))
+    assert found["metadata"] == {
+        "kernelspec": {"name": "python3"},
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+    }
+    assert [cell["metadata"] for cell in found["cells"]] == [{}, {"tags": ["summary"]}]
+    assert [cell["id"] for cell in found["cells"]] == ["cell-0", "cell-1"]
+    assert found["cells"][0]["outputs"] == _executed(0)["cells"][0]["outputs"]
+
+
+def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
+    path = tmp_path / "run.ipynb"
+    changed = _executed(0)
+    changed["cells"][0]["outputs"][0]["text"] = ["93.2 %\n"]
+    path.write_text(json.dumps(changed))
+    chapters.scrub(path)
+    assert "93.2 %" in path.read_text(encoding="utf-8")

@@ -1,0 +1,206 @@
+"""Figures of results made by hand: drawn without a warning, labelled, told apart."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+
+from fmlib import figures
+from fmlib.experiments.caching import Comparison
+from fmlib.experiments.feature_map_regularization import Row
+from tests import results
+
+
+@pytest.fixture(autouse=True)
+def no_window() -> Iterator[None]:
+    """Draw into memory, and leave no figure behind."""
+    plt.switch_backend("Agg")
+    with plt.rc_context({"figure.constrained_layout.use": True}):
+        yield
+    plt.close("all")
+
+
+def draw(figure: Callable[[], None]) -> list[Axes]:
+    """The axes of the one figure that is drawn; a warning is an error here."""
+    figure()
+    assert len(plt.get_fignums()) == 1
+    plt.gcf().canvas.draw()
+    return plt.gcf().axes
+
+
+def legend(ax: Axes) -> list[str]:
+    """The texts of the legend."""
+    found = ax.get_legend()
+    return [] if found is None else [text.get_text() for text in found.get_texts()]
+
+
+def two_seeds() -> list[Comparison]:
+    """Comparisons of one batch size."""
+    return [results.comparison(50, seed) for seed in range(2)]
+
+
+def sweep() -> list[Comparison]:
+    """Comparisons of two batch sizes and two seeds."""
+    return [results.comparison(size, seed, tested=False) for size in (32, 64) for seed in (0, 1)]
+
+
+def fig9() -> list[Row]:
+    """Two rows of Fig. 9 with two seeds."""
+    return [results.row(size, seed) for size in (64, 256) for seed in (0, 1)]
+
+
+CONDITIONS = ["plain", "cached", "random skipping"]
+MODELS = ["base model", "map model", "control: originals"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "labels", "titles", "legends"),
+    [
+        (
+            lambda: figures.accuracy_by_epoch(two_seeds()),
+            [("epoch", "test accuracy (%)"), ("epoch", "")],
+            ["published, batch 4096", "this run, batch 50, n = 2"],
+            [["plain", "cached"], CONDITIONS],
+        ),
+        (
+            lambda: figures.skipped_by_epoch(two_seeds()),
+            [("epoch", "images skipped (%)")],
+            [""],
+            [["published, batch 4096", "cached"]],
+        ),
+        (
+            lambda: figures.accuracy_by_batch_size(sweep()),
+            [("batch size (images)", "test accuracy (%)"), ("batch size (images)", "")],
+            ["published, 60,000 images", "this run, n = 2"],
+            [["plain", "cached"], CONDITIONS],
+        ),
+        (
+            lambda: figures.map_training(fig9()),
+            [("", "accuracy (%)"), ("", "")],
+            ["batch 64, n = 2", "batch 256, n = 2"],
+            [[], ["train", "test"]],
+        ),
+        (
+            lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], 0.25),
+            [("", "accuracy (%)")],
+            ["ε = 0.25, n = 2"],
+            [MODELS],
+        ),
+    ],
+    ids=["fig-7", "fig-7-hits", "fig-8", "fig-9", "fig-10"],
+)
+def test_axes_say_what_they_show(
+    figure: Callable[[], None],
+    labels: list[tuple[str, str]],
+    titles: list[str],
+    legends: list[list[str]],
+) -> None:
+    axes = draw(figure)
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] == labels
+    assert [ax.get_title() for ax in axes] == titles
+    assert [legend(ax) for ax in axes] == legends
+
+
+def test_curves_are_the_means_over_seeds() -> None:
+    _, right = draw(lambda: figures.accuracy_by_epoch(two_seeds()))
+    means = {str(line.get_label()): line for line in right.lines if line.get_linewidth() == 2}
+    assert np.asarray(means["cached"].get_ydata()).tolist() == [50.5, 82.5]
+    assert np.asarray(means["random skipping"].get_xdata()).tolist() == [1, 2]
+    assert len(right.lines) == 3 * (2 + 1)
+
+
+def test_points_of_figure_10_are_the_measured_ones() -> None:
+    [ax] = draw(lambda: figures.robustness([results.robustness(0)], 0.25))
+    names = [label.get_text().replace("\n", " ") for label in ax.get_xticklabels()]
+    assert names == [
+        "unchanged", "sign noise", "FGSM by base model", "FGSM by map model", "as released",
+        "clamp alone",
+    ]  # fmt: skip
+    points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    drawn = [point for point in points if len(point) == 1]
+    assert drawn == [[85.0], [75.0], [95.0]] + 5 * [[40.0], [30.0], [50.0]]
+
+
+def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"eps 0\.5 .* was not measured"):
+        figures.robustness([results.robustness(0)], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("figure", "count"),
+    [
+        (lambda names: figures.centroids(results.distances(), names), 2),
+        (
+            lambda names: figures.outliers(
+                results.distances(), results.dataset().train_images, names
+            ),
+            2 * 3,
+        ),
+        (
+            lambda names: figures.embeddings(
+                {"PCA": results.embedding(43.6), "t-SNE": results.embedding(90.0)}, names
+            ),
+            2,
+        ),
+        (lambda names: figures.perturbed_examples(results.examples(), names), 2 * 3),
+    ],
+    ids=["fig-1", "fig-2", "fig-3", "fig-10-examples"],
+)
+def test_class_names_are_drawn_as_plain_text(
+    figure: Callable[[tuple[str, ...]], None], count: int
+) -> None:
+    axes = draw(lambda: figure(results.EVIL))
+    assert len(axes) == count
+    texts = [text for ax in axes for text in (ax.title, ax.yaxis.label, *ax.texts)]
+    shown = re.sub(r"\s", "", "".join(text.get_text() for text in texts))
+    for name in results.EVIL:
+        assert re.sub(r"\s", "", name.replace("$", r"\$")) in shown
+
+
+def test_embeddings_name_axes_and_accuracy() -> None:
+    [ax] = draw(lambda: figures.embeddings({"PCA": results.embedding(43.6)}, ("a", "b", "none")))
+    assert ax.get_title() == "PCA: neighbours right in 44 %"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("first coordinate", "second coordinate")
+    assert [text.get_text() for text in ax.texts] == ["a", "b"]  # a class without points has none
+
+
+def test_outliers_carry_their_distances() -> None:
+    images = results.dataset().train_images
+    axes = draw(lambda: figures.outliers(results.distances(), images, ("a", "b")))
+    assert [ax.get_title() for ax in axes] == [
+        "centroid",
+        "0.400",
+        "0.300",
+        "centroid",
+        "0.700",
+        "",
+    ]
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["a", "b"]
+
+
+def test_feature_maps_have_one_scale_with_white_at_zero() -> None:
+    axes = draw(lambda: figures.feature_maps(results.maps(), "conv1", columns=2))
+    assert len(axes) == 2 * 2
+    for ax, limit in zip(axes[1::2], (0.5, 2.0), strict=True):
+        [image] = ax.images
+        low, high = image.get_clim()
+        assert (low, high) == pytest.approx((-limit, limit))
+        pixels = image.get_array()
+        assert pixels is not None
+        assert pixels.shape == (2 * 4 + 1, 2 * 4 + 1)
+        assert image.get_cmap().name == "RdBu_r"
+
+
+def test_colours_and_markers_tell_quantities_apart() -> None:
+    for group in (("plain", "cached", "random"), ("base", "maps", "originals")):
+        assert len({to_hex(figures.PALETTE[name]) for name in group}) == 3
+        assert len({figures.MARKERS[name] for name in group}) == 3
+        assert len({figures.NAMES[name] for name in group}) == 3
+    assert figures.PALETTE.keys() == figures.MARKERS.keys() == figures.NAMES.keys()
+    palette = {to_hex(colour) for colour in sns.color_palette("colorblind")}
+    assert {to_hex(colour) for colour in figures.PALETTE.values()} <= palette

@@ -1,0 +1,253 @@
+"""Tables of results made by hand: formats, columns, and a dash where nothing is published."""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+import pytest
+from IPython.display import Markdown
+
+from fmlib import tables
+from tests import results
+
+DASH = "–"
+
+
+def rows(table: pd.DataFrame, *columns: str) -> list[list[str]]:
+    """Some columns of a table, row by row."""
+    return [[str(value) for value in row] for row in table[list(columns)].to_numpy().tolist()]
+
+
+# --- formats -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "digits", "expected"),
+    [
+        ([], 1, DASH),
+        ([81.25], 1, "81.2"),
+        ([1.0, 2.0, 6.0], 1, "3.0 (1.0–6.0)"),
+        ([1.0, 2.0, 6.0], 2, "3.00 (1.00–6.00)"),
+        ([41_867, 38_753], 0, "40,310 (38,753–41,867)"),
+        ([5.0, 5.0], 1, "5.0 (5.0–5.0)"),
+    ],
+)
+def test_spread_by_hand(values: Sequence[float], digits: int, expected: str) -> None:
+    assert tables.spread(values, digits) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "reference", "expected"),
+    [
+        ([3.0], [1.0], "+2.0"),
+        ([1.0], [3.0], "-2.0"),
+        ([3.0, 4.0, 2.0], [1.0, 5.0, 2.0], "+0.3 (-1.0 to +2.0)"),
+    ],
+)
+def test_difference_is_paired_and_signed(
+    values: list[float], reference: list[float], expected: str
+) -> None:
+    assert tables.difference(values, reference) == expected
+
+
+def test_difference_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        tables.difference([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("text", [*results.EVIL, "`x`", "[a](javascript:b)", "{{c}}", "\\", "a_b&"])
+def test_names_from_outside_are_only_text(text: str) -> None:
+    plain = tables._plain(text)
+    left = re.sub(r"&#\d+;", "", plain)
+    assert [character for character in "<>|$`*_[]{}\\&" if character in left] == []
+    assert re.sub(r"&#(\d+);", lambda code: chr(int(code[1])), plain) == text
+
+
+def test_ordinary_names_stay_as_they_are() -> None:
+    assert tables._plain("T-shirt/top, Äpfel (2)") == "T-shirt/top, Äpfel (2)"
+
+
+def test_show_gives_a_captioned_numbered_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Markdown] = []
+    monkeypatch.setattr(tables, "display", shown.append)
+    tables.show(pd.DataFrame({"ε": ["0.10"], "n": ["1,000"]}), "A caption.", "tab-a")
+    [markdown] = shown
+    lines = str(markdown.data).splitlines()
+    assert lines[:3] == [":::{table} A caption.", ":name: tab-a", ""]
+    assert lines[-1] == ":::"
+    body = [re.sub(r"[\s-]", "", line) for line in lines[3:-1]]
+    assert body == ["|ε|n|", "|:|:|", "|0.10|1,000|"]
+
+
+# --- chapter 01 --------------------------------------------------------------------------
+
+
+def test_class_sizes() -> None:
+    table = tables.class_sizes(results.dataset())
+    assert list(table) == ["Class", "Name", "Training images", "Test images"]
+    assert rows(table, "Class", "Training images", "Test images") == [
+        ["0", "4", "1"],
+        ["1", "2", "2"],
+    ]
+    assert "<" not in table.to_markdown()
+    assert table.to_markdown(index=False).count("|") == 5 * 4  # no name adds a column
+
+
+def test_outlier_distances() -> None:
+    table = tables.outlier_distances(results.distances(), results.dataset())
+    assert list(table) == ["Class", "Median", "95 % quantile", "Farthest images"]
+    assert rows(table, "Median", "95 % quantile", "Farthest images") == [
+        ["0.200", "0.385", "0.400, 0.300"],
+        ["0.500", "0.690", "0.700"],
+    ]
+    assert "<" not in table.to_markdown()
+
+
+def test_separation_begins_with_chance() -> None:
+    table = tables.separation({"PCA": 43.21, "all pixels": 90.0}, 11.0)
+    assert rows(table, *table) == [
+        ["always the most frequent class", "11.0"],
+        ["PCA", "43.2"],
+        ["all pixels", "90.0"],
+    ]
+
+
+# --- chapter 02 --------------------------------------------------------------------------
+
+RUNS = [results.comparison(50, seed) for seed in range(2)]
+
+
+def test_caching_accuracy() -> None:
+    table = tables.caching_accuracy(RUNS)
+    assert rows(table, *table) == [
+        ["1", "11.0", "25.3", "50.5 (50.0–51.0)", "50.5 (50.0–51.0)", "50.5 (50.0–51.0)"],
+        ["2", "12.7", "62.1", "80.5 (80.0–81.0)", "82.5 (82.0–83.0)", "79.5 (79.0–80.0)"],
+    ]
+    assert list(table)[3] == "This run, n = 2: plain"
+
+
+def test_epochs_beyond_the_published_ones_have_a_dash() -> None:
+    run = RUNS[0].plain.model_copy(update={"history": results.history([60.0] * 11, 0)})
+    table = tables.caching_accuracy([RUNS[0].model_copy(update={"plain": run})])
+    assert rows(table, *table)[-1] == ["11", DASH, DASH, "60.0", DASH, DASH]
+
+
+def test_caching_hits() -> None:
+    table = tables.caching_hits(RUNS[:1])
+    assert rows(table, *table) == [
+        ["1", "30.2", "41,867", "25.0", "75", "75"],
+        ["2", "32.3", "40,624", "25.0", "75", "75"],
+    ]
+
+
+def test_caching_seconds() -> None:
+    table = tables.caching_seconds(RUNS[:1])
+    assert rows(table, *table) == [
+        ["plain", "18.0", "1.00", "2.00", "1.00"],
+        ["cached", "26.0", "1.44", "3.00", "1.50"],
+        ["random skipping", DASH, DASH, "1.00", "0.50"],
+    ]
+
+
+def test_batch_sizes() -> None:
+    sweep = [results.comparison(size, 0, tested=False) for size in (100, 32)]
+    table = tables.batch_sizes(sweep)
+    assert rows(table, *table) == [
+        ["32", "train", "99.32", "99.69", "6 of 10", "81.0", "83.0", "80.0", "2 of 2"],
+        ["32", "test", "98.52", "98.77", "6 of 10", "80.0", "82.0", "79.0", "2 of 2"],
+        ["100", "train", DASH, DASH, DASH, "81.0", "83.0", "80.0", "0 of 2"],
+        ["100", "test", DASH, DASH, DASH, "80.0", "82.0", "79.0", "0 of 2"],
+    ]
+
+
+def test_caching_summary() -> None:
+    sweep = [results.comparison(size, 0, tested=False) for size in (32, 100)]
+    table = tables.caching_summary(RUNS, sweep)
+    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
+    assert rows(table, "Published", "Authors' log", "This run") == [
+        ["91.8", "91.78", "80.5 (80.0–81.0), n = 2"],
+        ["94.2", "94.16", "82.5 (82.0–83.0), n = 2"],
+        [DASH, DASH, "79.5 (79.0–80.0), n = 2"],
+        ["+2.4", "+2.38", "+2.0 (+2.0 to +2.0), n = 2"],
+        [DASH, DASH, "+3.0 (+3.0 to +3.0), n = 2"],
+        ["34.0", DASH, "25.0 (25.0–25.0), n = 2"],
+        ["3 of 8", DASH, "2 of 2"],
+    ]
+
+
+# --- chapter 03 --------------------------------------------------------------------------
+
+
+def test_map_training() -> None:
+    table = tables.map_training([results.row(64, 0), results.row(100, 0)], "mnist")
+    found = rows(table, *table)
+    assert found[:3] == [
+        ["64", "base model", "98.98", "98.13", "90.0", "88.0", "2.0"],
+        ["64", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
+        ["64", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
+    ]
+    assert {tuple(row[2:4]) for row in found[3:]} == {(DASH, DASH)}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size", "known"),
+    [("mnist", 64, ["-3.79", "-0.95"]), ("fashion-mnist", 256, ["+1.10", "-1.81"]),
+     ("fashion-mnist", 64, [DASH, DASH])],
+)  # fmt: skip
+def test_map_training_summary(dataset: str, size: int, known: list[str]) -> None:
+    table = tables.map_training_summary([results.row(size, seed) for seed in range(2)], dataset)
+    assert rows(table, "Published", "This run") == [
+        [known[0], "-19.0 (-19.0 to -19.0), n = 2"],
+        [known[1], "-1.0 (-1.0 to -1.0), n = 2"],
+        [DASH, "+1.0 (+1.0 to +1.0), n = 2"],
+        [DASH, "+4.0 (+4.0 to +4.0), n = 2"],
+    ]
+
+
+# --- chapter 04 --------------------------------------------------------------------------
+
+ROBUST = [results.robustness(0)]
+
+
+def test_clean_accuracy() -> None:
+    table = tables.clean_accuracy(ROBUST, 11.5)
+    assert rows(table, *table) == [
+        ["base model", "80.0", "85.0"],
+        ["map model", "70.0", "75.0"],
+        ["control: originals", "90.0", "95.0"],
+        ["always the most frequent class", "11.5", DASH],
+    ]
+
+
+def test_released_robustness_begins_with_the_clamp_alone() -> None:
+    table = tables.released_robustness(ROBUST)
+    assert rows(table, *table) == [
+        ["0 (clamp alone)", DASH, DASH, "40.0", "30.0", "50.0"],
+        ["0.1", DASH, DASH, "40.0", "30.0", "50.0"],
+        ["0.25", "10.76", "23.82", "40.0", "30.0", "50.0"],
+    ]
+
+
+def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
+    table = tables.attacks([results.robustness(0, (0.1,))])
+    assert rows(table, *table) == [
+        ["random sign noise", "0.1", "40.0", "30.0", "50.0"],
+        ["FGSM, gradient of the base model", "0.1", "40.0 white-box", "30.0", "50.0"],
+        ["FGSM, gradient of the map model", "0.1", "40.0", "30.0 white-box", "50.0"],
+    ]
+
+
+def test_robustness_summary() -> None:
+    table = tables.robustness_summary(ROBUST)
+    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
+    assert [row[0].split(": ")[0] for row in rows(table, "Quantity")] == [
+        "Fig. 10, as released, clamp alone",
+        "Fig. 10, as released, ε = 0.1",
+        "Fig. 10, as released, ε = 0.25",
+        "Fig. 10, FGSM by the base model's gradient, ε = 0.1",
+        "Fig. 10, FGSM by the base model's gradient, ε = 0.25",
+        "Fig. 10, FGSM by the map model's gradient, ε = 0.1",
+        "Fig. 10, FGSM by the map model's gradient, ε = 0.25",
+    ]
+    assert table["Published"].tolist() == [DASH, DASH, "+13.06", DASH, DASH, DASH, DASH]
+    assert set(table["This run"]) == {"-10.0, n = 1"}
