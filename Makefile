@@ -61,8 +61,9 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 	@test -f _build/html/index.html
 	@echo "$(CURDIR)/_build/html/index.html"
 
-chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book/
+chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book/ and the README's table
 	@$(call run-chapters,book)
+	@$(PY) -c "from fmlib import chapters; chapters.write_headline()"
 
 check: $(INSTALLED) ## style, types, and the one-way flow between modules
 	$(PY) -m ruff check .
@@ -77,6 +78,6 @@ test: check ## check, all tests, and the committed chapters against a new run
 	@printf '%s\n' book/*.ipynb | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
 		'out=$$($(NBVAL) "$$0" 2>&1); code=$$?; printf "%s\n%s\n" "$$0" "$$out"; exit $$code'
 
-clean: ## remove everything built, runs/, and the tools' caches
-	rm -rf _build runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove everything built, and the tools' caches
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fmlib tests book -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
 """The book's chapters: their settings, and the one way to run a notebook."""
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -208,3 +209,29 @@ def scrub(path: Path) -> None:
             del cell["metadata"]["tags"]
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+README = BOOK.parent / "README.md"
+_HEADLINE = ("<!-- headline: written by `make chapters` -->\n", "<!-- end of headline -->\n")
+
+
+def headline() -> str:
+    """The rows of all committed chapters' summary tables as one Markdown table."""
+    rows: list[str] = []
+    for chosen in CHAPTERS.values():
+        notebook = json.loads(chosen.path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if "summary" in cell["metadata"].get("tags", []):
+                markdown = "".join(cell["outputs"][0]["data"]["text/markdown"])
+                table = [line for line in markdown.splitlines() if line.startswith("|")]
+                rows += table[2:] if rows else table
+    return "\n".join(re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows) + "\n"
+
+
+def write_headline() -> None:
+    """Renew the README's table of results from the committed chapters."""
+    start, end = _HEADLINE
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(start)
+    after = rest.split(end)[1]
+    README.write_text(f"{before}{start}\n{headline()}\n{end}{after}", encoding="utf-8")

@@ -219,7 +219,8 @@ def _published_fig8(size: int, condition: str, split: str) -> str:
     if size not in published.FIG8.batch_sizes:
         return "–"
     values = getattr(published.FIG8, f"{condition}_{split}")
-    return f"{values[published.FIG8.batch_sizes.index(size)]:.2f}"
+    value = values[published.FIG8.batch_sizes.index(size)]
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
 def _log_epochs_without_hit(size: int) -> str:
@@ -280,7 +281,7 @@ def released_training(rows: list[Row]) -> pd.DataFrame:
                 str(row.seed),
                 f"{row.base.test:.1f}",
                 "–" if end is None else f"epoch {end.epoch}, step {end.step}",
-                "–" if end is not None or losses[-1] is None else f"{losses[-1]:.2f}",
+                "–" if end is not None or losses[-1] is None else f"{losses[-1]:.3g}",
                 "–" if end is not None else f"{row.maps.test:.1f}",
                 f"{row.originals.test:.1f}",
             )

@@ -15,7 +15,7 @@ from fmlib.experiments.adversarial_robustness import (
 from fmlib.experiments.caching import Comparison, Run
 from fmlib.experiments.exploration import Distances, Embedding, Maps
 from fmlib.experiments.feature_map_regularization import Accuracy, Row
-from fmlib.training import EpochResult, History
+from fmlib.training import Divergence, EpochResult, History
 
 EVIL = ("<img src=x onerror=alert(1)>", "a|b$c$ *d*")
 """Names of classes that Markdown, HTML or matplotlib could take for more than text."""
@@ -75,6 +75,16 @@ def row(batch_size: int, seed: int) -> Row:
         originals=Accuracy(train=95.0 + seed, test=89.0 + seed),
         maps_history=history([50.0], 0),
     )
+
+
+DIVERGENCE = Divergence(epoch=2, step=7, loss="nan")
+
+
+def diverged_row(batch_size: int, seed: int) -> Row:
+    """As `row`, but training on maps met an undefined loss."""
+    whole = row(batch_size, seed)
+    broken = whole.maps_history.model_copy(update={"divergence": DIVERGENCE})
+    return whole.model_copy(update={"maps_history": broken})
 
 
 def robustness(seed: int, epsilons: tuple[float, ...] = (0.1, 0.25)) -> Robustness:

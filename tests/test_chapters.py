@@ -356,3 +356,11 @@ def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
     path.write_text(json.dumps(changed))
     chapters.scrub(path)
     assert "93.2 %" in path.read_text(encoding="utf-8")
+
+
+def test_readme_shows_the_committed_results() -> None:
+    """The README's table is what `make chapters` writes."""
+    start, end = chapters._HEADLINE
+    shown = chapters.README.read_text(encoding="utf-8").split(start)[1].split(end)[0]
+    assert shown.strip() == chapters.headline().strip()
+    assert len(shown.splitlines()) > 10

@@ -33,10 +33,10 @@ def draw(figure: Callable[[], None]) -> list[Axes]:
     return plt.gcf().axes
 
 
-def legend(ax: Axes) -> list[str]:
-    """The texts of the legend."""
-    found = ax.get_legend()
-    return [] if found is None else [text.get_text() for text in found.get_texts()]
+def legends(axes: list[Axes]) -> list[list[str]]:
+    """The texts of all legends: those of panels, then those of the whole figure."""
+    found = [ax.get_legend() for ax in axes] + list(plt.gcf().legends)
+    return [[text.get_text() for text in one.get_texts()] for one in found if one is not None]
 
 
 def two_seeds() -> list[Comparison]:
@@ -59,37 +59,37 @@ MODELS = ["base model", "map model", "control: originals"]
 
 
 @pytest.mark.parametrize(
-    ("figure", "labels", "titles", "legends"),
+    ("figure", "labels", "titles", "quantities"),
     [
         (
             lambda: figures.accuracy_by_epoch(two_seeds()),
             [("epoch", "test accuracy (%)"), ("epoch", "")],
             ["published, batch 4096", "this run, batch 50, n = 2"],
-            [["plain", "cached"], CONDITIONS],
+            CONDITIONS,
         ),
         (
             lambda: figures.skipped_by_epoch(two_seeds()),
             [("epoch", "images skipped (%)")],
             [""],
-            [["published, batch 4096", "cached"]],
+            ["published, batch 4096", "cached"],
         ),
         (
             lambda: figures.accuracy_by_batch_size(sweep()),
             [("batch size (images)", "test accuracy (%)"), ("batch size (images)", "")],
             ["published, 60,000 images", "this run, n = 2"],
-            [["plain", "cached"], CONDITIONS],
+            CONDITIONS,
         ),
         (
             lambda: figures.map_training(fig9()),
             [("", "accuracy (%)"), ("", "")],
             ["batch 64, n = 2", "batch 256, n = 2"],
-            [[], ["train", "test"]],
+            ["train", "test"],
         ),
         (
             lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], 0.25),
             [("", "accuracy (%)")],
             ["ε = 0.25, n = 2"],
-            [MODELS],
+            MODELS,
         ),
     ],
     ids=["fig-7", "fig-7-hits", "fig-8", "fig-9", "fig-10"],
@@ -98,12 +98,12 @@ def test_axes_say_what_they_show(
     figure: Callable[[], None],
     labels: list[tuple[str, str]],
     titles: list[str],
-    legends: list[list[str]],
+    quantities: list[str],
 ) -> None:
     axes = draw(figure)
     assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] == labels
     assert [ax.get_title() for ax in axes] == titles
-    assert [legend(ax) for ax in axes] == legends
+    assert legends(axes) == [quantities]
 
 
 def test_curves_are_the_means_over_seeds() -> None:
@@ -124,6 +124,13 @@ def test_points_of_figure_10_are_the_measured_ones() -> None:
     points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
     drawn = [point for point in points if len(point) == 1]
     assert drawn == [[85.0], [75.0], [95.0]] + 5 * [[40.0], [30.0], [50.0]]
+
+
+def test_map_models_that_diverged_are_not_drawn() -> None:
+    rows = [results.row(64, 0), results.diverged_row(64, 1)]
+    [ax] = draw(lambda: figures.map_training(rows))
+    points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    assert points[:6] == [[90, 91], [88, 89], [70], [69], [95, 96], [89, 90]]
 
 
 def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:

@@ -149,6 +149,23 @@ def test_threads_and_kernels_can_be_chosen() -> None:
     assert python(TWO_THREADS, "-c", show).split()[1] == "2"
 
 
+LOSSES = """
+from fmlib import chapters
+from fmlib.experiments import caching
+settings = chapters.settings("caching", "smoke")
+point = caching.Point(20, 3, seed=0, test_every_epoch=False)
+run = caching.train_once(settings, point, settings.cache_config())
+for epoch in run.history.epochs:
+    print(f"{epoch.loss:.8e}", epoch.trained, *(f"{x:.8e}" for x in epoch.policy["threshold"]))
+"""
+
+
+def test_losses_agree_to_more_digits_than_single_precision_has() -> None:
+    found = python(PLAIN_KERNELS, "-c", LOSSES)
+    assert len(found.splitlines()) == 3
+    assert python(TWO_THREADS, "-c", LOSSES) == found
+
+
 @pytest.mark.parametrize("name", ["caching", "adversarial_robustness"])
 def test_digits_do_not_depend_on_threads_and_kernels(name: str, tmp_path: Path) -> None:
     run = ["-m", "fmlib", "run", name, "-p", "profile", "smoke", "-p", "seeds", "1", "--out"]

@@ -42,10 +42,12 @@ def test_spread_by_hand(values: Sequence[float], digits: int, expected: str) -> 
         ([3.0], [1.0], "+2.0"),
         ([1.0], [3.0], "-2.0"),
         ([3.0, 4.0, 2.0], [1.0, 5.0, 2.0], "+0.3 (-1.0 to +2.0)"),
+        ([3.0, None], [1.0, 5.0], "+2.0 (1 of 2 diverged)"),
+        ([None], [1.0], "– (1 of 1 diverged)"),
     ],
 )
 def test_difference_is_paired_and_signed(
-    values: list[float], reference: list[float], expected: str
+    values: list[float | None], reference: list[float | None], expected: str
 ) -> None:
     assert tables.difference(values, reference) == expected
 
@@ -104,10 +106,10 @@ def test_outlier_distances() -> None:
 
 
 def test_separation_begins_with_chance() -> None:
-    table = tables.separation({"PCA": 43.21, "all pixels": 90.0}, 11.0)
+    table = tables.separation(pca=43.21, pixels=90.0, chance=11.0)
     assert rows(table, *table) == [
         ["always the most frequent class", "11.0"],
-        ["PCA", "43.2"],
+        ["PCA, 2 coordinates", "43.2"],
         ["all pixels", "90.0"],
     ]
 
@@ -204,6 +206,20 @@ def test_map_training_summary(dataset: str, size: int, known: list[str]) -> None
     ]
 
 
+def test_map_models_that_diverged_are_counted_and_left_out() -> None:
+    table = tables.map_training([results.row(64, 0), results.diverged_row(64, 1)], "mnist")
+    assert rows(table, *table)[1][-3:] == [f"{x} 1 of 2 diverged" for x in ("70.0", "69.0", "1.0")]
+    assert "diverged" not in "".join(map("".join, rows(table, *table)[::2]))
+
+
+def test_released_training_says_where_the_loss_was_undefined() -> None:
+    table = tables.released_training([results.row(64, 0), results.diverged_row(64, 1)])
+    assert rows(table, *table) == [
+        ["0", "88.0", DASH, "1.00", "69.0", "89.0"],
+        ["1", "89.0", "epoch 2, step 7", DASH, DASH, "90.0"],
+    ]
+
+
 # --- chapter 04 --------------------------------------------------------------------------
 
 ROBUST = [results.robustness(0)]
@@ -234,6 +250,20 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
         ["random sign noise", "0.1", "40.0", "30.0", "50.0"],
         ["FGSM, gradient of the base model", "0.1", "40.0 white-box", "30.0", "50.0"],
         ["FGSM, gradient of the map model", "0.1", "40.0", "30.0 white-box", "50.0"],
+    ]
+
+
+def test_what_needs_a_diverged_map_model_is_a_dash() -> None:
+    run = results.robustness(0, (0.1,))
+    runs = [run.model_copy(update={"maps_divergence": results.DIVERGENCE})]
+    gone = f"{DASH} 1 of 1 diverged"
+    clean = tables.clean_accuracy(runs, 11.5)
+    assert rows(clean, *clean)[1] == ["map model", gone, gone]
+    attacked = rows(tables.attacks(runs), *tables.attacks(runs))
+    assert [[gone in value for value in row[2:]] for row in attacked] == [
+        [False, True, False],
+        [False, True, False],
+        [True, True, True],
     ]
 
 
