@@ -155,7 +155,7 @@ def test_batch_sizes() -> None:
     sweep = [results.comparison(size, 0, tested=False) for size in (100, 32)]
     table = tables.batch_sizes(sweep)
     assert rows(table, *table) == [
-        ["32", "train", "99.32", "99.69", "6 of 10", "81.0", "83.0", "80.0", "2 of 2"],
+        ["32", "train", "99.32", "99.685", "6 of 10", "81.0", "83.0", "80.0", "2 of 2"],
         ["32", "test", "98.52", "98.77", "6 of 10", "80.0", "82.0", "79.0", "2 of 2"],
         ["100", "train", DASH, DASH, DASH, "81.0", "83.0", "80.0", "0 of 2"],
         ["100", "test", DASH, DASH, DASH, "80.0", "82.0", "79.0", "0 of 2"],

@@ -20,13 +20,11 @@ Eps = Annotated[float, Field(ge=0, le=1)]
 class RobustnessSettings(Settings):
     """Settings of chapter 04."""
 
-    n_held_out: Count = Field(
-        description="training images kept from training, on which the attacks are made"
-    )
+    n_held_out: Count = Field(description="images kept from training, to be attacked")
     batch_size: Count = Field(description="batch size of all training")
     epochs: Count = Field(description="epochs of the base model")
     map_epochs: Count = Field(description="epochs on the feature maps")
-    map_images: Count = Field(description="training images whose feature maps are trained on")
+    map_images: Count = Field(description="images whose feature maps are trained on")
     layer: str = Field(description="layer whose feature maps become images")
     epsilons: Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)] = Field(
         description="largest changes of a pixel, 0 to 1"

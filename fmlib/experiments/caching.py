@@ -25,10 +25,10 @@ class CachingSettings(Settings):
     sweep_epochs: Count = Field(description="epochs of Fig. 8")
     sweep_seeds: Count = Field(description="number of seeds of Fig. 8; they are 0, 1, ...")
     reading: Literal["released", "printed"] = Field(
-        description="released (the authors' code) or printed (the paper's formulas)"
+        description="released (the authors' code) or printed (the paper)"
     )
     layer: str | None = Field(
-        description="layer whose maps are compared, or both; none for the reading's own"
+        description="layer whose maps are compared, or both; None: the reading's own"
     )
 
     def cache_config(self) -> CacheConfig:

@@ -30,8 +30,7 @@ class Settings(BaseModel):
     n_test: Count = Field(description="test images, the first ones of the dataset")
     learning_rate: float = Field(gt=0, allow_inf_nan=False, description="step size of SGD")
     input_scale: Literal["released", "255", "unit", "standardized"] = Field(
-        description="what the network is fed: released (255 for mnist, else unit), 255 (0 to "
-        "255), unit (0 to 1) or standardized"
+        description="released (255 for mnist, else unit), 255, unit or standardized"
     )
 
     def images_needed(self) -> int:

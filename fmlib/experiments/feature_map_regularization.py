@@ -21,9 +21,7 @@ class RegularizationSettings(Settings):
     batch_sizes: Counts = Field(description="batch sizes, one per row of Fig. 9")
     epochs: Counts = Field(description="epochs on the images, one per row")
     map_epochs: Counts = Field(description="epochs on the feature maps, one per row")
-    map_images: Counts = Field(
-        description="training images whose feature maps are trained on, the first ones, one per row"
-    )
+    map_images: Counts = Field(description="images whose maps are trained on, one per row")
     layer: str = Field(description="layer whose feature maps become images")
     seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
 
