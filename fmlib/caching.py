@@ -141,6 +141,27 @@ THRESHOLDS = {
 }
 
 
+def _find_hits(
+    config: CacheConfig, similarities: Tensor, labels: Tensor, threshold: Tensor
+) -> Tensor:
+    """Which images are hits: nearest class is the true one, and the threshold agrees."""
+    undefined = torch.inf if config.missing_class == "released" else -torch.inf
+    nearest = similarities.nan_to_num(nan=undefined).argmax(dim=1)
+    own = similarities.gather(1, labels[:, None])[:, 0]
+    return HITS[config.hit](own, threshold[labels]) & (nearest == labels)
+
+
+def _take_over(config: CacheConfig, rule: str, count: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """New values, or old ones for classes that the batch does not hold.
+
+    As released, a mean over images is taken for every class: 0/0 where none was ever seen.
+    """
+    if config.missing_class == "released" and rule != "printed":
+        return new
+    present = count > 0
+    return torch.where(present[:, None] if new.ndim == 2 else present, new, old)
+
+
 class FeatureCache(nn.Module):
     """One mean feature vector and one threshold per class; skips images that match them.
 
@@ -225,7 +246,7 @@ class FeatureCache(nn.Module):
         if not ready:
             return torch.ones_like(labels, dtype=torch.bool)
         similarities = cosine_similarity(vectors, self.vector)  # (N, classes)
-        hit = self._hit(similarities, labels)
+        hit = _find_hits(self.config, similarities, labels, self.threshold)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
         own = similarities.gather(1, labels[:, None])[:, 0]
@@ -244,15 +265,16 @@ class FeatureCache(nn.Module):
             if self._looked_up_vectors is None
             else self._looked_up_vectors[members]
         )
+        config = self.config
         batch = _batch(vectors, labels[members], len(self.count), len(images))
         old = self.vector.clone()
-        mean = UPDATES[self.config.update](old, self.count, self.offered, batch)
-        self.vector.copy_(self._where_updated(batch.new, mean, old, self.config.update))
-        threshold = THRESHOLDS[self.config.threshold](
+        mean = UPDATES[config.update](old, self.count, self.offered, batch)
+        self.vector.copy_(_take_over(config, config.update, batch.new, mean, old))
+        threshold = THRESHOLDS[config.threshold](
             self.threshold, old, self.vector, self.count, self.offered, batch
         )
         self.threshold.copy_(
-            self._where_updated(batch.new, threshold, self.threshold, self.config.threshold)
+            _take_over(config, config.threshold, batch.new, threshold, self.threshold)
         )
         self.count += batch.new
         self.offered += batch.offered
@@ -282,30 +304,9 @@ class FeatureCache(nn.Module):
         parts = []
         for part in images.split(chunk):
             maps = self._extract[0](part).values()
-            parts.append(
-                torch.cat(
-                    [
-                        feature_vectors(act(m), self.config.moments, self.config.vector)
-                        for act, m in zip(self._activations[0], maps, strict=True)
-                    ],
-                    dim=1,
-                )
-            )
+            vectors = [
+                feature_vectors(act(m), self.config.moments, self.config.vector)
+                for act, m in zip(self._activations[0], maps, strict=True)
+            ]
+            parts.append(torch.cat(vectors, dim=1))
         return torch.cat(parts)
-
-    def _hit(self, similarities: Tensor, labels: Tensor) -> Tensor:
-        """Which images are hits: nearest class is the true one, and the threshold agrees."""
-        undefined = torch.inf if self.config.missing_class == "released" else -torch.inf
-        nearest = similarities.nan_to_num(nan=undefined).argmax(dim=1)
-        own = similarities.gather(1, labels[:, None])[:, 0]
-        return HITS[self.config.hit](own, self.threshold[labels]) & (nearest == labels)
-
-    def _where_updated(self, count: Tensor, new: Tensor, old: Tensor, rule: str) -> Tensor:
-        """New values, or old ones for classes that the batch does not hold.
-
-        As released, a mean over images is taken for every class: 0/0 where none was ever seen.
-        """
-        if self.config.missing_class == "released" and rule != "printed":
-            return new
-        present = count > 0
-        return torch.where(present[:, None] if new.ndim == 2 else present, new, old)

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 # The least number of numbered figures and tables on each chapter's page.
-# TO FILL IN when a chapter is written: 1 and 1 are placeholders.
 EXPECTED = {
     "01_exploration": {"figures": 5, "tables": 3},
     "02_caching": {"figures": 3, "tables": 5},
