@@ -38,7 +38,7 @@ CASES: list[tuple[str, dict[str, object], list[str]]] = [
         "feature_map_regularization",
         {"batch_sizes": [20], "epochs": [1], "map_epochs": [1], "map_images": [10]}
         | {"layer": "conv2"},
-        ["batch 20, seed 1: each copy saw 300 more images"],
+        ["batch 20, seed 1: 300 images more for each copy"],
     ),
     (
         "adversarial_robustness",
