@@ -109,7 +109,7 @@ def embeddings(found: dict[str, Embedding], class_names: Sequence[str]) -> None:
                 box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85}
                 middle = np.median(points, axis=0)
                 ax.text(*middle, _label(class_name), ha="center", va="center", fontsize=8, bbox=box)
-        ax.set_title(f"{name}: neighbours right in {embedding.accuracy:.0f} %", fontsize=10)
+        ax.set_title(f"{name}: class named right {embedding.accuracy:.0f} %", fontsize=10)
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
 
 

@@ -270,6 +270,10 @@ def _gaps(accuracies: Sequence[Accuracy | None]) -> list[float | None]:
     return [None if a is None else a.train - a.test for a in accuracies]
 
 
+def _loss(value: float) -> str:
+    return f"{value:.2f}" if value < 1e6 else f"{value:.2e}"
+
+
 def released_training(rows: list[Row]) -> pd.DataFrame:
     """Section 7.2: what training on maps comes to at the released input scale, by seed."""
     table = []
@@ -281,7 +285,7 @@ def released_training(rows: list[Row]) -> pd.DataFrame:
                 str(row.seed),
                 f"{row.base.test:.1f}",
                 "–" if end is None else f"epoch {end.epoch}, step {end.step}",
-                "–" if end is not None or losses[-1] is None else f"{losses[-1]:.3g}",
+                "–" if end is not None or losses[-1] is None else _loss(losses[-1]),
                 "–" if end is not None else f"{row.maps.test:.1f}",
                 f"{row.originals.test:.1f}",
             )
@@ -323,8 +327,8 @@ def attacks(runs: list[Robustness]) -> pd.DataFrame:
     """Accuracy in percent under a proper attack on [0, 1], by whose gradient it uses."""
     names: dict[Perturbation, str] = {
         "sign noise": "random sign noise",
-        "fgsm on base": "FGSM, gradient of the base model",
-        "fgsm on maps": "FGSM, gradient of the map model",
+        "fgsm on base": "FGSM by base model",
+        "fgsm on maps": "FGSM by map model",
     }
     rows = [
         {"Perturbation": name, "ε": f"{eps:g}"} | _victims(runs, perturbation, eps)
@@ -471,8 +475,8 @@ def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
     """What chapter 04 comes to: map model minus base model, by perturbation and eps."""
     names: dict[Perturbation, str] = {
         "released": "as released",
-        "fgsm on base": "FGSM by the base model's gradient",
-        "fgsm on maps": "FGSM by the map model's gradient",
+        "fgsm on base": "FGSM by base model",
+        "fgsm on maps": "FGSM by map model",
     }
     printed = {row.eps: row for row in published.FIG10}
     table = []

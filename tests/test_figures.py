@@ -171,7 +171,7 @@ def test_class_names_are_drawn_as_plain_text(
 
 def test_embeddings_name_axes_and_accuracy() -> None:
     [ax] = draw(lambda: figures.embeddings({"PCA": results.embedding(43.6)}, ("a", "b", "none")))
-    assert ax.get_title() == "PCA: neighbours right in 44 %"
+    assert ax.get_title() == "PCA: class named right 44 %"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("first coordinate", "second coordinate")
     assert [text.get_text() for text in ax.texts] == ["a", "b"]  # a class without points has none
 

@@ -43,7 +43,7 @@ CASES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "adversarial_robustness",
         {"dataset": "fashion-mnist", "epsilons": [0.1]},
-        ["0 (clamp alone)", "FGSM by the base model's gradient, ε = 0.1"],
+        ["0 (clamp alone)", "FGSM by base model, ε = 0.1"],
     ),
 ]
 

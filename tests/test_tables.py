@@ -248,8 +248,8 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
     table = tables.attacks([results.robustness(0, (0.1,))])
     assert rows(table, *table) == [
         ["random sign noise", "0.1", "40.0", "30.0", "50.0"],
-        ["FGSM, gradient of the base model", "0.1", "40.0 white-box", "30.0", "50.0"],
-        ["FGSM, gradient of the map model", "0.1", "40.0", "30.0 white-box", "50.0"],
+        ["FGSM by base model", "0.1", "40.0 white-box", "30.0", "50.0"],
+        ["FGSM by map model", "0.1", "40.0", "30.0 white-box", "50.0"],
     ]
 
 
@@ -274,10 +274,10 @@ def test_robustness_summary() -> None:
         "Fig. 10, as released, clamp alone",
         "Fig. 10, as released, ε = 0.1",
         "Fig. 10, as released, ε = 0.25",
-        "Fig. 10, FGSM by the base model's gradient, ε = 0.1",
-        "Fig. 10, FGSM by the base model's gradient, ε = 0.25",
-        "Fig. 10, FGSM by the map model's gradient, ε = 0.1",
-        "Fig. 10, FGSM by the map model's gradient, ε = 0.25",
+        "Fig. 10, FGSM by base model, ε = 0.1",
+        "Fig. 10, FGSM by base model, ε = 0.25",
+        "Fig. 10, FGSM by map model, ε = 0.1",
+        "Fig. 10, FGSM by map model, ε = 0.25",
     ]
     assert table["Published"].tolist() == [DASH, DASH, "+13.06", DASH, DASH, DASH, DASH]
     assert set(table["This run"]) == {"-10.0, n = 1"}

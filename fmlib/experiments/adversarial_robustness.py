@@ -201,8 +201,8 @@ def _examples(trained: Trained, eps: float, seed: int, count: int = 8) -> Exampl
     rows = {
         "unchanged": images,
         "sign noise": attacks.sign_noise(images, eps, seed),
-        "FGSM on the base model": attacks.fgsm(base, images, labels, eps),
-        "FGSM on the map model": attacks.fgsm(maps, images, labels, eps),
+        "FGSM by base model": attacks.fgsm(base, images, labels, eps),
+        "FGSM by map model": attacks.fgsm(maps, images, labels, eps),
         "as released": attacks.released_perturbation(base, images, labels, eps),
     }
     stacked = torch.stack(list(rows.values()))  # (kinds, count, C, H, W)

@@ -113,6 +113,11 @@ class Embedding(NamedTuple):
     labels: Tensor
     accuracy: float
 
+    @property
+    def chance(self) -> float:
+        """Accuracy in percent of always naming the most frequent class of these points."""
+        return 100 * self.labels.bincount().max().item() / len(self.labels)
+
 
 def embed_pca(settings: ExplorationSettings, dataset: Dataset) -> Embedding:
     """The first two principal components of the first training images."""
