@@ -4,11 +4,13 @@ The paper as printed and the code its authors released contradict each other; `P
 `RELEASED` are the two readings, and every option in which they differ can be set alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import comb
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fmlib.features import activation_after, cosine_similarity, extractor, feature_vectors
@@ -40,6 +42,8 @@ class CacheConfig(BaseModel):
             `ignore`, a class without a vector cannot win.
         timing: `two_pass` updates with vectors of the weights after the step, `one_pass`
             with those of the look-up.
+        remember: a hit is skipped for so many of its next visits too, without a look-up; on
+            those visits the image takes no part in the cache.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +59,7 @@ class CacheConfig(BaseModel):
     reset: Literal["epoch", "never"] = "epoch"
     missing_class: Literal["released", "ignore"] = "released"
     timing: Literal["two_pass", "one_pass"] = "two_pass"
+    remember: int = Field(default=0, ge=0)
 
 
 RELEASED = CacheConfig()
@@ -162,6 +167,32 @@ def _take_over(config: CacheConfig, rule: str, count: Tensor, new: Tensor, old: 
     return torch.where(present[:, None] if new.ndim == 2 else present, new, old)
 
 
+_TALLIES = ("seen", "looked_up", "hits", "similarity", "remembered")
+
+
+def vector_function(model: nn.Module, config: CacheConfig) -> Callable[[Tensor], Tensor]:
+    """What turns images (N, C, H, W) into feature vectors (N, D) under a model's current weights.
+
+    Only layer, activation, vector and moments of the reading matter (anand2022, 5.1).
+    """
+    layers = ["conv1", "conv2"] if config.layer == "both" else [config.layer]
+    extract = extractor(model, layers)
+    acts = [
+        activation_after(model, layer) if config.activation == "after" else nn.Identity()
+        for layer in layers
+    ]
+
+    @torch.no_grad()
+    def vectors(images: Tensor) -> Tensor:
+        parts = []
+        for part in images.split(CHUNK):
+            maps = zip(acts, extract(part).values(), strict=True)
+            parts.append([feature_vectors(a(m), config.moments, config.vector) for a, m in maps])
+        return torch.cat([torch.cat(part, dim=1) for part in parts])
+
+    return vectors
+
+
 class FeatureCache(nn.Module):
     """One mean feature vector and one threshold per class; skips images that match them.
 
@@ -177,10 +208,12 @@ class FeatureCache(nn.Module):
                 cache.after_step(images, labels, kept)       # 3
 
     Args:
-        model: the network in training, a sequence of named layers; it is only looked at.
+        model: the network in training, on its device, a sequence of named layers; it is
+            only looked at.
         n_classes: number of classes.
         config: the reading of the method.
         image_shape: channels, height and width of the images.
+        n_images: number of training images; needed only to remember hits.
 
     `state_dict` holds vectors, counts, thresholds and the epoch's tallies.
     """
@@ -193,6 +226,8 @@ class FeatureCache(nn.Module):
     looked_up: Tensor  # (classes,) of them compared with the cache
     hits: Tensor  # (classes,) of them found
     similarity: Tensor  # (classes,) sum over looked-up images of that to their own class
+    remembered: Tensor  # (classes,) images of this epoch skipped without a look-up
+    resting: Tensor  # (n_images,) visits for which an image will still be skipped
 
     def __init__(
         self,
@@ -200,73 +235,88 @@ class FeatureCache(nn.Module):
         n_classes: int = 10,
         config: CacheConfig = RELEASED,
         image_shape: ImageShape = (1, 28, 28),
+        n_images: int = 0,
     ) -> None:
         super().__init__()
+        if config.remember and n_images < 1:
+            raise ValueError(f"n_images is {n_images}; to remember hits give the training images")
         self.config = config
-        layers = ["conv1", "conv2"] if config.layer == "both" else [config.layer]
-        # In a tuple, so that the model does not become a part of the cache and its state.
-        self._extract = (extractor(model, layers),)
-        self._activations = (
-            [activation_after(model, layer) for layer in layers]
-            if config.activation == "after"
-            else [nn.Identity() for _ in layers],
-        )
+        self.vectors = vector_function(model, config)
         self._looked_up_vectors: Tensor | None = None
+        self._awake: Tensor | None = None  # (N,) images of the batch that are not resting
         like = next(model.parameters()).detach()
-        with torch.no_grad():
-            size = self._vectors(like.new_zeros(1, *image_shape)).shape[1]
+        size = self.vectors(like.new_zeros(1, *image_shape)).shape[1]
         self.register_buffer("vector", like.new_zeros(n_classes, size))
         self.register_buffer("offered", like.new_zeros(()))
-        for name in ("threshold", "count", "seen", "looked_up", "hits", "similarity"):
+        self.register_buffer("resting", torch.zeros(n_images, dtype=torch.long).to(like.device))
+        for name in ("threshold", "count", *_TALLIES):
             self.register_buffer(name, like.new_zeros(n_classes))
 
     def start_epoch(self) -> None:
         """Clear the epoch's tallies, and the cache itself if the reading resets it."""
-        for tally in (self.seen, self.looked_up, self.hits, self.similarity):
-            tally.zero_()
+        for tally in _TALLIES:
+            getattr(self, tally).zero_()
         if self.config.reset == "epoch":
             for state in (self.vector, self.threshold, self.count, self.offered):
                 state.zero_()
 
     @torch.no_grad()
-    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
+    def keep(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Look up a batch before the step.
 
-        Takes images (N, C, H, W) and labels (N,); returns a boolean mask (N,) that is
-        False for hits, the images to be left out of the step.
+        Takes images (N, C, H, W), labels (N,) and, to remember hits, the images' positions
+        (N,) in the training set; returns a boolean mask (N,) that is False for the images to
+        be left out of the step.
         """
         self.seen += self._per_class(labels)
+        if not self.config.remember:
+            return ~self._look_up(images, labels)
+        if index is None:
+            raise ValueError("index is None; to remember hits give the images' positions")
+        self._awake = awake = self.resting[index] == 0
+        self.remembered += self._per_class(labels[~awake])
+        kept = awake.clone()
+        kept[awake] = ~self._look_up(images[awake], labels[awake])
+        self.resting[index[~awake]] -= 1
+        self.resting[index[awake & ~kept]] = self.config.remember
+        return kept
+
+    def _look_up(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Which images are hits (N,); none before the cache is ready."""
         ready = bool(self.count[0] if self.config.missing_class == "released" else self.count.any())
         self._looked_up_vectors = None
-        if not ready and self.config.timing == "two_pass":
-            return torch.ones_like(labels, dtype=torch.bool)
-        vectors = self._vectors(images)
+        none = torch.zeros_like(labels, dtype=torch.bool)
+        if len(labels) == 0 or (not ready and self.config.timing == "two_pass"):
+            return none
+        vectors = self.vectors(images)
         if self.config.timing == "one_pass":
             self._looked_up_vectors = vectors
         if not ready:
-            return torch.ones_like(labels, dtype=torch.bool)
+            return none
         similarities = cosine_similarity(vectors, self.vector)  # (N, classes)
         hit = _find_hits(self.config, similarities, labels, self.threshold)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
         own = similarities.gather(1, labels[:, None])[:, 0]
         self.similarity.index_add_(0, labels, own)
-        return ~hit
+        return hit
 
     @torch.no_grad()
     def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
         """Update vectors and thresholds; takes the whole batch and the mask of `keep`."""
-        members = kept if self.config.members == "kept" else torch.ones_like(kept)
+        awake = torch.ones_like(kept) if self._awake is None else self._awake
+        members = kept if self.config.members == "kept" else awake
+        offered = int(awake.sum())
         if not members.any():
-            self.offered += len(images)
+            self.offered += offered
             return
         vectors = (
-            self._vectors(images[members])
+            self.vectors(images[members])
             if self._looked_up_vectors is None
-            else self._looked_up_vectors[members]
+            else self._looked_up_vectors[members[awake]]
         )
         config = self.config
-        batch = _batch(vectors, labels[members], len(self.count), len(images))
+        batch = _batch(vectors, labels[members], len(self.count), offered)
         old = self.vector.clone()
         mean = UPDATES[config.update](old, self.count, self.offered, batch)
         self.vector.copy_(_take_over(config, config.update, batch.new, mean, old))
@@ -282,12 +332,14 @@ class FeatureCache(nn.Module):
     def report(self) -> Report:
         """Per class, of this epoch: hits, misses, images trained, threshold, mean similarity.
 
-        Misses are looked-up images that were no hits; a number that is undefined is None.
+        Misses are looked-up images that were no hits, `remembered` ones were skipped without
+        a look-up; a number that is undefined is None.
         """
         numbers = {
             "hits": self.hits,
             "misses": self.looked_up - self.hits,
-            "trained": self.seen - self.hits,
+            "remembered": self.remembered,
+            "trained": self.seen - self.hits - self.remembered,
             "threshold": self.threshold,
             "similarity": self.similarity / self.looked_up,
         }
@@ -299,14 +351,49 @@ class FeatureCache(nn.Module):
     def _per_class(self, labels: Tensor) -> Tensor:
         return labels.bincount(minlength=len(self.count)).to(self.count.dtype)
 
-    def _vectors(self, images: Tensor, chunk: int = CHUNK) -> Tensor:
-        """Feature vectors (N, D) under the current weights."""
-        parts = []
-        for part in images.split(chunk):
-            maps = self._extract[0](part).values()
-            vectors = [
-                feature_vectors(act(m), self.config.moments, self.config.vector)
-                for act, m in zip(self._activations[0], maps, strict=True)
-            ]
-            parts.append(torch.cat(vectors, dim=1))
-        return torch.cat(parts)
+
+def missing_class_probability(class_sizes: Sequence[int], batch_size: int) -> float:
+    """Probability that a batch drawn at random misses some class; exact up to one rounding.
+
+    With the released reading such a first batch switches the cache off for the epoch.
+
+    Args:
+        class_sizes: images of each class.
+        batch_size: images drawn without replacement, at most all of them.
+    """
+    signed = {0: 1}  # images of a set of classes: sets of even size less those of odd size
+    for size in class_sizes:
+        for total, count in list(signed.items()):
+            signed[total + size] = signed.get(total + size, 0) - count
+    images = sum(class_sizes)
+    if not 0 <= batch_size <= images:
+        raise ValueError(f"batch_size is {batch_size}; give 0 to {images}, the number of images")
+    complete = sum(count * comb(images - total, batch_size) for total, count in signed.items())
+    return float(1 - Fraction(complete, comb(images, batch_size)))
+
+
+class Exits(NamedTuple):
+    """What a cache at test time does with images: nearest class (N,) and whether it is a hit."""
+
+    nearest: Tensor
+    hit: Tensor
+
+
+def class_vectors(vectors: Tensor, labels: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
+    """Mean vector of each class and the mean similarity of its members to it (park2019).
+
+    Takes vectors (N, D) and labels (N,); returns (classes, D) and (classes,).
+    """
+    batch = _batch(vectors, labels, n_classes, len(labels))
+    means = batch.sums / batch.new[:, None]
+    zeros = torch.zeros_like(batch.new)
+    return means, _mean_of_singles(zeros, means, zeros, batch)
+
+
+def early_exits(vectors: Tensor, means: Tensor, thresholds: Tensor) -> Exits:
+    """Images that may leave the network early: near enough to their nearest class (park2019).
+
+    Takes vectors (N, D), and means and thresholds as `class_vectors` returns them.
+    """
+    similarity, nearest = cosine_similarity(vectors, means).nan_to_num(-torch.inf).max(dim=1)
+    return Exits(nearest, similarity >= thresholds[nearest])

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from fmlib import published
 from fmlib.experiments.adversarial_robustness import VICTIMS, Examples, Perturbation, Robustness
-from fmlib.experiments.caching import CONDITIONS, Comparison
+from fmlib.experiments.caching import (
+    CONDITIONS,
+    Anatomy,
+    Comparison,
+    ExitLayer,
+    Scaled,
+    Stage,
+    Stages,
+)
 from fmlib.experiments.exploration import Distances, Embedding, Maps
 from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row
 
@@ -141,6 +149,72 @@ def _mosaic(maps: Tensor, columns: int) -> NDArray[np.float64]:
     return canvas
 
 
+def vector_anatomy(found: Anatomy, columns: int = 8) -> None:
+    """Fig. 4: an image, its maps with their numbers, and its vector beside the cached one."""
+    rows = -(-(1 + len(found.maps)) // columns)
+    figure = plt.figure(figsize=(WIDTH, 1.3 * rows + 2.3), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1.3 * rows, 2.3])  # type: ignore[misc]
+    cells = list(top.subplots(rows, columns, squeeze=False).flat)
+    limit = found.maps.abs().max().item()
+    _show_image(cells[0], found.image)
+    cells[0].set_title("image", fontsize=8)
+    for ax in cells:
+        ax.set_axis_off()
+    for number, one in enumerate(found.maps):
+        cells[number + 1].imshow(one.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        numbers = ", ".join(f"{value:.3g}" for value in found.vector[number].tolist())
+        cells[number + 1].set_title(f"{number}: {numbers}", fontsize=8)
+    places = np.arange(len(found.maps))
+    for part, ax in enumerate(bottom.subplots(1, len(found.parts), squeeze=False)[0]):
+        ax.bar(places - 0.2, found.vector[:, part].numpy(), 0.4, label="this image")
+        ax.bar(places + 0.2, found.cached[:, part].numpy(), 0.4, label="cached, its class")
+        ax.set(xlabel="feature map", ylabel=f"{found.parts[part]} of the map")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles, labels = ax.get_legend_handles_labels()
+    bottom.legend(handles, labels, loc="outside lower center", ncols=2)
+
+
+def similarity_stages(found: Stages, class_names: Sequence[str]) -> None:
+    """Fig. 5 and 6: each image's similarity to every cached vector, early and late."""
+    _, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.2), sharex=True)
+    for ax, stage, title in (
+        (axes[0], found.early, "very early"),
+        (axes[1], found.late, "at the end of training"),
+    ):
+        _similarities(ax, stage)
+        ax.set(title=title, ylabel="cosine similarity")
+    axes[1].set_xlabel("class of the cached vector")
+    axes[1].set_xticks(range(len(class_names)), [_label(name, 9) for name in class_names])
+    _legend_below(axes[1])
+
+
+_NEARNESS = (lambda cosine: -np.log10(1.0001 - cosine), lambda scaled: 1.0001 - 10**-scaled)
+
+
+def _similarities(ax: Axes, stage: Stage) -> None:
+    """A line per image, its class written at its own cached vector; thresholds as dashes.
+
+    The axis is logarithmic in the distance from 1, since nearly all cosines lie close to it.
+    """
+    classes = np.arange(stage.similarity.shape[1])
+    for similarity, label in zip(stage.similarity.numpy(), stage.labels.tolist(), strict=True):
+        colour = _COLOURS[label % len(_COLOURS)]
+        ax.plot(classes, similarity, color=colour, lw=1, alpha=0.7)
+        ax.plot(label, similarity[label], "o", color="white", mec=colour, mew=2, ms=12)
+        ax.text(label, similarity[label], str(label), ha="center", va="center", fontsize=8)
+    ax.plot([], [], "o", color="white", mec="0.5", mew=2, ms=10, label="image, at its own class")
+    threshold = stage.threshold.numpy()
+    ax.hlines(threshold, classes - 0.3, classes + 0.3, "k", lw=2, label="threshold of the class")
+    ax.set_yscale(
+        "function", functions=(lambda c: -np.log10(1.0001 - c), lambda t: 1.0001 - 10**-t)
+    )
+    ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
+    lowest = min(np.nanmin(stage.similarity.numpy()), np.nanmin(threshold))
+    shown = [tick for tick in ticks if tick >= lowest]
+    ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
+    ax.set_ylim(1 - 1.3 * (1 - lowest), 0.99995)
+
+
 def _epochs_axis(ax: Axes) -> None:
     ax.set_xlabel("epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -164,12 +238,12 @@ def accuracy_by_epoch(runs: list[Comparison]) -> None:
     _legend_below(axes[1])
 
 
-def _legend_below(ax: Axes) -> None:
+def _legend_below(ax: Axes, columns: int | None = None) -> None:
     """The legend of one panel, below all panels, where it hides nothing."""
     handles, labels = ax.get_legend_handles_labels()
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes are drawn into a figure"
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns or len(handles))
 
 
 def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str) -> None:
@@ -226,6 +300,40 @@ def _batch_size_line(ax: Axes, sizes: list[int], values: list[list[float]], quan
     ax.plot(sizes, [fmean(points) for points in values], color=colour, lw=2, label=NAMES[quantity])
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45 if len(sizes) > 4 else 0)
+
+
+def input_scales(found: list[Scaled]) -> None:
+    """Fig. 7 in small for every input scale: test accuracy by epoch, plain and cached."""
+    _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
+    names = {"255": "0 to 255", "unit": "0 to 1", "standardized": "standardized"}
+    for ax, scaled in zip(axes[0], found, strict=True):
+        for condition in ("plain", "cached"):
+            curves = [run.history.test_accuracies for run in getattr(scaled, condition)]
+            _draw_curves(ax, curves, condition)
+        ax.set(title=f"{names[scaled.input_scale]}, n = {len(scaled.plain)}", ylim=(0, 100))
+        _epochs_axis(ax)
+    axes[0][0].set_ylabel("test accuracy (%)")
+    _legend_below(axes[0][-1])
+
+
+def exits(found: list[list[ExitLayer]]) -> None:
+    """Leaving a trained network early, by layer: who leaves, how often rightly, what it costs."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    layers = [row.layer for row in found[0]]
+    lines = {
+        "hits": ("images that leave early", "o", _COLOURS[0]),
+        "precision": ("of them named right", "s", _COLOURS[3]),
+        "accuracy": ("named right of all, with exits", "D", _COLOURS[2]),
+        "network": ("named right of all, without exits", "^", "black"),
+    }
+    for name, (text, marker, colour) in lines.items():
+        values = [[getattr(row, name) for row in rows] for rows in zip(*found, strict=True)]
+        means = [fmean(points) for points in values]
+        ax.plot(layers, means, color=colour, marker=marker, label=text, lw=2, ms=5)
+        for layer, points in zip(layers, values, strict=True):
+            ax.scatter([layer] * len(points), points, s=9, color=colour, marker=marker, alpha=0.6)
+    ax.set(xlabel="layer at which images may leave", ylabel="images (%)", ylim=(0, 102))
+    _legend_below(ax, columns=2)
 
 
 def map_training(rows: list[Row]) -> None:

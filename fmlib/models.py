@@ -9,6 +9,7 @@ without the scaling, for inputs such as feature maps that are not images in [0, 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -183,3 +184,16 @@ def layer_table(model: nn.Module, image_shape: ImageShape) -> list[Layer]:
             x = layer(x)
             rows.append(Layer(name, type(layer).__name__, tuple(x.shape[1:])))
     return rows
+
+
+def multiply_adds(model: nn.Module, image_shape: ImageShape) -> list[int]:
+    """Multiplications with additions that each layer of a sequential model spends on an image.
+
+    Convolutions and linear layers are counted; all else is taken to cost nothing.
+    """
+    costs = []
+    for layer, row in zip(model.children(), layer_table(model, image_shape), strict=True):
+        weight = getattr(layer, "weight", None)
+        positions = prod(row.shape[1:])  # 1 for a linear layer
+        costs.append(0 if weight is None else weight.numel() * positions)
+    return costs

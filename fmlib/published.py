@@ -11,6 +11,17 @@ from typing import NamedTuple
 _AUTHORS_LOG = Path(__file__).parent / "bundled" / "authors_caching_log.csv"
 
 
+class Similarities(NamedTuple):
+    """anand2022, Figures 5 and 6, read off the pictures: the lowest cosine that is drawn.
+
+    `image` is the class of the image it belongs to, `cached` that of the cached vector.
+    """
+
+    lowest: float
+    image: int
+    cached: int
+
+
 class Fig7(NamedTuple):
     """anand2022, Figure 7: MNIST at batch size 4096, one value per epoch 1 to 10."""
 
@@ -48,6 +59,9 @@ class Fig10Row(NamedTuple):
     base: float
     maps: float
 
+
+FIG5 = Similarities(0.861, image=1, cached=1)
+FIG6 = Similarities(0.957, image=1, cached=0)
 
 FIG7 = Fig7(
     plain_accuracy=(11, 12.7, 18.6, 34.3, 67.1, 82.5, 85.2, 85.6, 91.2, 91.8),

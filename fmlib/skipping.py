@@ -28,7 +28,7 @@ class RandomSkip:
         """Go on to the rates of the next epoch; the last ones stay in force."""
         self._epoch = min(self._epoch + 1, len(self._rates) - 1)
 
-    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
+    def keep(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Boolean mask (N,) that is True for the images to train on."""
         rate = self._rates[self._epoch][labels.cpu()]
         draw = torch.rand(len(labels), generator=self._generator, dtype=torch.float64)

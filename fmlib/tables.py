@@ -15,7 +15,18 @@ from IPython.display import Markdown, display
 from fmlib import published
 from fmlib.data import Dataset
 from fmlib.experiments.adversarial_robustness import VICTIMS, Perturbation, Robustness, Victim
-from fmlib.experiments.caching import CONDITIONS, Comparison, Condition
+from fmlib.experiments.caching import (
+    CONDITIONS,
+    Comparison,
+    Condition,
+    ExitLayer,
+    MissingClass,
+    Reading,
+    Run,
+    Scaled,
+    Stage,
+    Stages,
+)
 from fmlib.experiments.exploration import Distances
 from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row
 
@@ -228,6 +239,144 @@ def _log_epochs_without_hit(size: int) -> str:
         e.hits for e in published.authors_log() if (e.batch_size, e.training) == (size, "cached")
     ]
     return f"{sum(h == 0 for h in hits)} of {len(hits)}" if hits else "–"
+
+
+def similarity_stages(found: list[Stages]) -> pd.DataFrame:
+    """Fig. 5 and 6: how similar ten images are to ten cached vectors, early and late."""
+    n = f", n = {len(found)}"
+    stages = {"early (Fig. 5)": [f.early for f in found], "late (Fig. 6)": [f.late for f in found]}
+    printed = {"early (Fig. 5)": published.FIG5, "late (Fig. 6)": published.FIG6}
+    rows = []
+    for name, of_stage in stages.items():
+        known = printed[name]
+        lowest = [stage.similarity.min().item() for stage in of_stage]
+        rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", spread(lowest, 3) + n))
+    for name, of_stage in stages.items():
+        classes = ", ".join(str(_lowest_image(stage)) for stage in of_stage)
+        rows.append((f"class of that image, {name}", str(printed[name].image), f"{classes}{n}"))
+    for name, of_stage in stages.items():
+        classes = ", ".join(str(_lowest_own(stage)) for stage in of_stage)
+        quantity = f"class least similar to its own vector, all test images, {name}"
+        own = "1" if name.startswith("early") else "–"
+        rows.append((quantity, own, f"{classes}{n}"))
+    wider = sum(f.late.similarity.min() < f.early.similarity.min() for f in found)
+    quantity = "seeds in which the late similarities reach lower than the early ones"
+    rows.append((quantity, "no", f"{int(wider)} of {len(found)}"))
+    return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
+
+
+def _lowest_image(stage: Stage) -> int:
+    return int(stage.labels[stage.similarity.min(dim=1).values.argmin()])
+
+
+def _lowest_own(stage: Stage) -> int:
+    return int(stage.own.nan_to_num(nan=1.0).argmin())
+
+
+def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.DataFrame:
+    """Images skipped and test accuracy of one reading after the other.
+
+    The change of the share skipped is that of the last epoch, paired by seed, against the row
+    before or the first row.
+    """
+    rows = []
+    for number, reading in enumerate(found):
+        other = found[max(0, number - 1)] if against == "previous" else found[0]
+        runs = this_run(len(reading.runs))
+        rows.append(
+            {
+                "Option": reading.option or "–",
+                "Set to": reading.value or "no cache",
+                f"{runs}: skipped, first epoch (%)": spread([r.skipped(0) for r in reading.runs]),
+                "This run: skipped, last epoch (%)": spread([r.skipped(-1) for r in reading.runs]),
+                "This run: change (points)": "–"
+                if number == 0
+                else difference(
+                    [r.skipped(-1) for r in reading.runs], [r.skipped(-1) for r in other.runs]
+                ),
+                "This run: test accuracy (%)": spread([r.test_accuracy for r in reading.runs]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def missing_class(found: list[MissingClass]) -> pd.DataFrame:
+    """Probability in percent that an epoch's first batch misses a class."""
+    rows = [
+        (
+            str(row.batch_size),
+            _log_epochs_without_hit(row.batch_size),
+            f"{100 * row.exact:.3g}",
+            f"{100 * row.simulated:.2f} ({row.draws:,} draws)",
+        )
+        for row in found
+    ]
+    log = "Authors' log: epochs without a hit"
+    columns = ["Batch size", log, "This run: exact (%)", "This run: simulated (%)"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def missing_class_effect(found: list[Reading]) -> pd.DataFrame:
+    """What a missing class does: epochs without a hit, images skipped, accuracy in percent."""
+    rows = []
+    for reading in found:
+        histories = [run.history for run in reading.runs]
+        names = {"": "no cache", "released": "as released", "ignore": "missing class ignored"}
+        rows.append(
+            {
+                "Cache": names[reading.value],
+                f"{this_run(len(histories))}: epochs without a hit": ", ".join(
+                    f"{sum(e.skipped == 0 for e in h.epochs)} of {len(h.epochs)}" for h in histories
+                ),
+                "This run: skipped (%)": spread([_mean_skipped(run) for run in reading.runs]),
+                "This run: test accuracy (%)": spread([r.test_accuracy for r in reading.runs]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _mean_skipped(run: Run) -> float:
+    return fmean(run.skipped(epoch) for epoch in range(len(run.history.epochs)))
+
+
+def input_scales(found: list[Scaled]) -> pd.DataFrame:
+    """Fig. 7 in small, by input scale: accuracies and images skipped in percent."""
+    rows = []
+    for scaled in found:
+        final = {c: [run.test_accuracy for run in getattr(scaled, c)] for c in ("plain", "cached")}
+        rows.append(
+            {
+                "Input scale": scaled.input_scale,
+                f"{this_run(len(scaled.plain))}: plain": spread(final["plain"]),
+                "This run: cached": spread(final["cached"]),
+                "This run: cached − plain (points)": difference(final["cached"], final["plain"]),
+                "This run: skipped (%)": spread([_mean_skipped(run) for run in scaled.cached]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def exits(found: list[list[ExitLayer]], timed: bool = False) -> pd.DataFrame:
+    """Leaving a trained network at a layer: rates and accuracies in percent, or times."""
+    columns = {
+        "hits": "leave (%)",
+        "precision": "precision (%)",
+        "network_on_hits": "network on the same (%)",
+        "accuracy": "accuracy (%)",
+        "network": "without exits (%)",
+        "nearest": "all by nearest class (%)",
+        "saved": "multiply-adds saved (%)",
+    }
+    if timed:
+        columns = {"time": "seconds, ratio to no exits"}
+    rows = []
+    for of_layer in zip(*found, strict=True):
+        values = {
+            text: spread([getattr(row, name) for row in of_layer], 2 if timed else 1)
+            for name, text in columns.items()
+        }
+        rows.append({"Layer": of_layer[0].layer} | values)
+    return pd.DataFrame(rows)
 
 
 def map_training(rows: list[Row], dataset_name: str) -> pd.DataFrame:

@@ -90,8 +90,8 @@ class Policy(Protocol):
     def start_epoch(self) -> None:
         """Called before the first batch of an epoch."""
 
-    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Boolean mask (N,) of the images to train on."""
+    def keep(self, images: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """Boolean mask (N,) of the images to train on; index (N,): their positions in the set."""
         ...
 
     def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
@@ -126,8 +126,10 @@ def fit(
         The history.  A NaN or infinite loss ends the run before the weights are touched;
         the history then says at which step.
     """
-    if len(images) != len(labels):
-        raise ValueError(f"there are {len(images)} images but {len(labels)} labels")
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(
+            f"there are {len(images)} images and {len(labels)} labels; give as many, at least one"
+        )
     device = check_device(config.device)
     model.to(device).train()
     images, labels = images.to(device), labels.to(device)
@@ -146,7 +148,7 @@ def fit(
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
             batch = batch.to(device)
             loss = _step(
-                model, optimizer, images[batch], labels[batch], policy, counter, config.micro_batch
+                model, optimizer, images, labels, batch, policy, counter, config.micro_batch
             )
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
@@ -163,14 +165,16 @@ def fit(
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    images: Tensor,
-    labels: Tensor,
+    all_images: Tensor,
+    all_labels: Tensor,
+    batch: Tensor,
     policy: Policy | None,
     counter: "_Counter",
     micro_batch: int,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
-    kept = None if policy is None else policy.keep(images, labels)
+    images, labels = all_images[batch], all_labels[batch]
+    kept = None if policy is None else policy.keep(images, labels, batch)
     counter.count(labels, kept)
     chosen, targets = (images, labels) if kept is None else (images[kept], labels[kept])
     if len(targets) == 0:

@@ -202,7 +202,7 @@ class KeepClass:
     def start_epoch(self) -> None:
         self.calls.append("start")
 
-    def keep(self, images: Tensor, labels: Tensor) -> Tensor:
+    def keep(self, images: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         self.calls.append(f"keep {len(images)}")
         return labels == self.label
 

@@ -1,16 +1,34 @@
-"""Chapter 02: plain and cached training, and random skipping at the cache's rates."""
+"""Chapter 02: plain and cached training, every reading of the cache, and their controls."""
 
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import replace
+from time import perf_counter
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
 
-from fmlib.caching import PRESETS, CacheConfig, FeatureCache
+from fmlib import caching
+from fmlib.caching import PRESETS, PRINTED, RELEASED, CacheConfig, FeatureCache
+from fmlib.data import Dataset
 from fmlib.experiments.common import Count, Counts, Settings
+from fmlib.features import cosine_similarity, feature_maps, feature_vectors
+from fmlib.models import CHUNK, InputScale, layer_table, multiply_adds
 from fmlib.skipping import RandomSkip
-from fmlib.training import History, Policy, evaluate, fit
+from fmlib.training import History, Policy, evaluate, fit, predict
 
 Condition = Literal["plain", "cached", "random"]
 CONDITIONS: tuple[Condition, ...] = ("plain", "cached", "random")
+
+
+class ShortRuns(NamedTuple):
+    """Size of the many short trainings of this chapter, and how often each is repeated."""
+
+    images: int
+    batch_size: int
+    epochs: int
+    seeds: int
 
 
 class CachingSettings(Settings):
@@ -30,11 +48,44 @@ class CachingSettings(Settings):
     layer: str | None = Field(
         description="layer whose maps are compared, or both; None: the reading's own"
     )
+    options: dict[str, str | int] = Field(
+        description="further options of the cache, such as {'hit': 'nearest', 'remember': 1}"
+    )
+    short_runs: Annotated[tuple[Count, Count, Count, Count], Field(strict=False)] = Field(
+        description="images, batch size, epochs and seeds of the short runs (not Fig. 7, 8)"
+    )
+    stage_seeds: Count = Field(description="number of seeds of Fig. 5 and 6")
+
+    @property
+    def short(self) -> ShortRuns:
+        """`short_runs` by name."""
+        return ShortRuns(*self.short_runs)
 
     def cache_config(self) -> CacheConfig:
-        """The reading, with the layer of these settings where one is given."""
-        preset = PRESETS[self.reading]
-        return preset if self.layer is None else preset.model_copy(update={"layer": self.layer})
+        """The reading, with layer and options of these settings where they are given."""
+        given = {} if self.layer is None else {"layer": self.layer}
+        return CacheConfig.model_validate(
+            PRESETS[self.reading].model_dump() | given | self.options, strict=True
+        )
+
+    def check(self) -> Self:
+        """Also refuse options that the cache does not have, and more images than there are."""
+        if self.short.images > self.n_train:
+            raise ValueError(
+                f"short_runs asks for {self.short.images} images, more than n_train = "
+                f"{self.n_train}"
+            )
+        try:
+            layer = self.cache_config().layer
+        except ValidationError as error:
+            found = error.errors()[0]
+            known = ", ".join(CacheConfig.model_fields)
+            raise ValueError(
+                f"options holds {found['loc'][0]} = {found['input']!r}: {found['msg']}; "
+                f"the options are {known}"
+            ) from None
+        Settings.check(self.model_copy(update={"layer": layer}))
+        return self
 
 
 _QUICK = {
@@ -51,16 +102,19 @@ _QUICK = {
     "sweep_seeds": 1,
     "reading": "released",
     "layer": None,
+    "options": {},
+    "short_runs": (1000, 67, 2, 2),
+    "stage_seeds": 5,
 }
 PROFILES = {
     "smoke": _QUICK
     | {"n_train": 200, "n_test": 100, "batch_size": 50, "epochs": 2, "batch_sizes": (64, 100)}
-    | {"sweep_epochs": 1},
+    | {"sweep_epochs": 1, "short_runs": (100, 25, 1, 1), "stage_seeds": 2},
     "quick": _QUICK,
     "paper": _QUICK
     | {"n_train": 60_000, "n_test": 10_000, "batch_size": 4096, "seeds": 5}
     | {"batch_sizes": (32, 64, 128, 256, 512, 1024, 2048, 4096), "sweep_epochs": 10}
-    | {"sweep_seeds": 5},
+    | {"sweep_seeds": 5, "short_runs": (60_000, 4096, 10, 5)},
 }
 
 
@@ -76,6 +130,11 @@ class Run(BaseModel):
     train_accuracy: float | None
     test_accuracy: float
 
+    def skipped(self, epoch: int) -> float:
+        """Share of the images skipped in an epoch (0 the first, -1 the last), in percent."""
+        found = self.history.epochs[epoch]
+        return 100 * found.skipped / found.seen
+
 
 class Comparison(BaseModel):
     """Plain, cached and randomly skipping training from the same weights and batches."""
@@ -89,76 +148,85 @@ class Comparison(BaseModel):
     random: Run
 
 
-def compare(settings: CachingSettings) -> list[Comparison]:
-    """The runs behind Fig. 7: one comparison per seed, tested after every epoch."""
-    points = [
-        Point(settings.batch_size, settings.epochs, seed, test_every_epoch=True)
-        for seed in range(settings.seeds)
-    ]
-    return _compare(settings, points)
-
-
-def sweep(settings: CachingSettings) -> list[Comparison]:
-    """The runs behind Fig. 8: one comparison per batch size and seed, tested at the end."""
-    points = [
-        Point(batch_size, settings.sweep_epochs, seed, test_every_epoch=False)
-        for batch_size in settings.batch_sizes
-        for seed in range(settings.sweep_seeds)
-    ]
-    return _compare(settings, points)
-
-
 class Point(NamedTuple):
-    """Where plain, cached and random training are compared."""
+    """Where and how long to train, and what to measure beside the final test accuracy."""
 
     batch_size: int
     epochs: int
     seed: int
-    test_every_epoch: bool
+    test_every_epoch: bool = False
+    train_accuracy: bool = False
 
 
-def _compare(settings: CachingSettings, points: list[Point]) -> list[Comparison]:
+def compare(settings: CachingSettings, dataset: Dataset) -> list[Comparison]:
+    """The runs behind Fig. 7: one comparison per seed, tested after every epoch."""
+    size, epochs = settings.batch_size, settings.epochs
+    points = [Point(size, epochs, seed, test_every_epoch=True) for seed in range(settings.seeds)]
+    return _compare(settings, dataset, points)
+
+
+def sweep(settings: CachingSettings, dataset: Dataset) -> list[Comparison]:
+    """The runs behind Fig. 8: one comparison per batch size and seed, tested at the end."""
+    points = [
+        Point(batch_size, settings.sweep_epochs, seed, train_accuracy=True)
+        for batch_size in settings.batch_sizes
+        for seed in range(settings.sweep_seeds)
+    ]
+    return _compare(settings, dataset, points)
+
+
+def _compare(settings: CachingSettings, dataset: Dataset, points: list[Point]) -> list[Comparison]:
     """Plain and cached training at every point, and random skipping at the cache's rates."""
     comparisons = []
     for point in points:
-        cached = train_once(settings, point, settings.cache_config())
+        cached = train_once(settings, dataset, point, settings.cache_config())
+        rates = skip_rates(cached.history)
         comparisons.append(
             Comparison(
                 batch_size=point.batch_size,
                 seed=point.seed,
-                plain=train_once(settings, point, None),
+                plain=train_once(settings, dataset, point, None),
                 cached=cached,
-                random=train_once(settings, point, skip_rates(cached.history)),
+                random=train_once(settings, dataset, point, rates),
             )
         )
     return comparisons
 
 
 def train_once(
-    settings: CachingSettings, point: Point, skipping: CacheConfig | list[list[float]] | None
+    settings: CachingSettings,
+    dataset: Dataset,
+    point: Point,
+    skipping: CacheConfig | list[list[float]] | None,
 ) -> Run:
     """Train once: plainly (None), with a cache, or skipping at random at given rates.
 
     The same point always means the same first weights and the same batches.
     """
-    dataset = settings.load()
     train = dataset.train_images, dataset.train_labels
     test = dataset.test_images, dataset.test_labels
     model = settings.model(dataset, point.seed)
     policy: Policy | None = None
     if isinstance(skipping, CacheConfig):
-        policy = FeatureCache(model, dataset.n_classes, skipping, dataset.image_shape)
+        policy = _cache(model, dataset, skipping)
     elif skipping is not None:
         policy = RandomSkip(skipping, point.seed)
     config = settings.train_config(point.epochs, point.batch_size, point.seed)
-    if point.test_every_epoch:
-        history = fit(model, *train, config, policy=policy, test=test)
-        final = history.test_accuracies[-1]
-        return Run(history=history, train_accuracy=None, test_accuracy=final)
+    history = fit(
+        model, *train, config, policy=policy, test=test if point.test_every_epoch else None
+    )
     return Run(
-        history=fit(model, *train, config, policy=policy),
-        train_accuracy=evaluate(model, *train),
-        test_accuracy=evaluate(model, *test),
+        history=history,
+        train_accuracy=evaluate(model, *train) if point.train_accuracy else None,
+        test_accuracy=history.test_accuracies[-1]
+        if point.test_every_epoch
+        else evaluate(model, *test),
+    )
+
+
+def _cache(model: nn.Module, dataset: Dataset, config: CacheConfig) -> FeatureCache:
+    return FeatureCache(
+        model, dataset.n_classes, config, dataset.image_shape, len(dataset.train_labels)
     )
 
 
@@ -171,3 +239,344 @@ def skip_rates(history: History) -> list[list[float]]:
         ]
         for e in history.epochs
     ]
+
+
+# --- Figures 4 to 6: one image's vector, and ten images against the cache ------------------
+
+
+class Stage(NamedTuple):
+    """The cache at one moment, and how similar images are to its vectors.
+
+    `similarity` (images, classes) and `labels` (images,): the first test image of each class
+    that has one; `own` (classes,) mean over all test images of the similarity to their own
+    class's vector; `threshold` (classes,).
+    """
+
+    similarity: Tensor
+    labels: Tensor
+    own: Tensor
+    threshold: Tensor
+
+
+class Anatomy(NamedTuple):
+    """Fig. 4: one image (C, H, W), its maps (maps, P, Q), and its vector beside the cached one.
+
+    `vector` and `cached` (maps, parts) hold what each map contributes; `parts` names it.
+    """
+
+    image: Tensor
+    maps: Tensor
+    parts: tuple[str, ...]
+    vector: Tensor
+    cached: Tensor
+
+
+class Stages(NamedTuple):
+    """Fig. 4 to 6 for one seed: the cache after a few steps, and after the last one."""
+
+    early: Stage
+    late: Stage
+    anatomy: Anatomy
+
+
+EARLY_STEPS = 3
+
+
+def stages(settings: CachingSettings, dataset: Dataset) -> list[Stages]:
+    """Train with the cache for a few steps, look, go on to the end, and look again."""
+    return [_stages(settings, dataset, seed) for seed in range(settings.stage_seeds)]
+
+
+def _stages(settings: CachingSettings, dataset: Dataset, seed: int) -> Stages:
+    short = first_images(dataset, settings.short.images)
+    model = settings.model(short, seed)
+    cache = _cache(model, short, settings.cache_config())
+    images, labels, few = short.train_images, short.train_labels, settings.short.batch_size
+    config = settings.train_config(1, few, seed)
+    fit(model, images[: EARLY_STEPS * few], labels[: EARLY_STEPS * few], config, policy=cache)
+    early = _stage(cache, dataset)
+    config = settings.train_config(2 * settings.short.epochs, few, seed)
+    fit(model, images, labels, config, policy=cache)
+    return Stages(early, _stage(cache, dataset), _anatomy(model, cache, dataset))
+
+
+def _anatomy(model: nn.Module, cache: FeatureCache, dataset: Dataset) -> Anatomy:
+    """Of the first test image; with two layers side by side, of the first one."""
+    image, label = dataset.test_images[:1], int(dataset.test_labels[0])
+    config = cache.config
+    layer = "conv1" if config.layer == "both" else config.layer
+    maps = feature_maps(model, image, [layer])[layer][0]
+    parts = ("mean", "deviation") if config.vector == "pairs" else (config.vector,)
+    size = len(maps) * len(parts)
+    vector, cached = cache.vectors(image)[0, :size], cache.vector[label, :size]
+    shape = len(maps), len(parts)
+    return Anatomy(image[0], maps, parts, vector.reshape(shape), cached.reshape(shape).clone())
+
+
+def _stage(cache: FeatureCache, dataset: Dataset) -> Stage:
+    labels = dataset.test_labels
+    similarity = cosine_similarity(cache.vectors(dataset.test_images), cache.vector)
+    present = labels.unique()
+    first = torch.stack([(labels == label).nonzero()[0, 0] for label in present])
+    own = similarity.gather(1, labels[:, None])[:, 0]
+    count = labels.bincount(minlength=dataset.n_classes)
+    means = own.new_zeros(dataset.n_classes).index_add(0, labels, own) / count
+    return Stage(similarity[first], present, means, cache.threshold.clone())
+
+
+# --- readings: from printed to released, and every option alone ----------------------------
+
+
+class Reading(NamedTuple):
+    """One reading of the cache, named by what was changed last, and its short runs by seed.
+
+    `option` is empty and `value` the preset's name where nothing was changed; without a cache
+    both are empty.
+    """
+
+    option: str
+    value: str
+    runs: list[Run]
+
+
+WALK = (
+    "hit",
+    "threshold",
+    "vector",
+    "moments",
+    "layer",
+    "update",
+    "members",
+    "reset",
+    "missing_class",
+)
+"""Order in which the printed reading's options are set to the released ones."""
+
+ALTERNATIVES: tuple[tuple[str, str | int], ...] = (
+    ("layer", "conv2"),
+    ("layer", "both"),
+    ("activation", "after"),
+    ("vector", "product"),
+    ("vector", "mean"),
+    ("vector", "deviation"),
+    ("moments", "printed"),
+    ("moments", "standard"),
+    ("hit", "below"),
+    ("hit", "nearest"),
+    ("threshold", "printed"),
+    ("threshold", "exact_mean"),
+    ("update", "printed"),
+    ("members", "all"),
+    ("reset", "never"),
+    ("missing_class", "ignore"),
+    ("timing", "one_pass"),
+    ("remember", 1),
+)
+"""Every value of every option that the released reading does not have."""
+
+
+def walk(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
+    """From the printed to the released reading, one switch more at a time; plain training first."""
+    config = PRINTED
+    readings = [
+        _reading(settings, dataset, "", "", None),
+        _reading(settings, dataset, "", "printed", config),
+    ]
+    for option in WALK:
+        config = _set(config, option, getattr(RELEASED, option))
+        readings.append(_reading(settings, dataset, option, str(getattr(RELEASED, option)), config))
+    assert config == RELEASED, "the walk has to set every option in which the presets differ"
+    return readings
+
+
+def alternatives(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
+    """The released reading, and then each other value of each option set alone."""
+    return [
+        _reading(settings, dataset, "", "released", RELEASED),
+        *(
+            _reading(settings, dataset, option, str(value), _set(RELEASED, option, value))
+            for option, value in ALTERNATIVES
+        ),
+    ]
+
+
+def _set(config: CacheConfig, option: str, value: str | int) -> CacheConfig:
+    return CacheConfig.model_validate(config.model_dump() | {option: value})
+
+
+def _reading(
+    settings: CachingSettings, dataset: Dataset, option: str, value: str, config: CacheConfig | None
+) -> Reading:
+    return Reading(option, value, short_runs(settings, dataset, config))
+
+
+def short_runs(
+    settings: CachingSettings,
+    dataset: Dataset,
+    skipping: CacheConfig | None,
+    batch_size: int | None = None,
+    epochs: int | None = None,
+) -> list[Run]:
+    """Short runs on the first images, one per seed."""
+    short = first_images(dataset, settings.short.images)
+    size, length = batch_size or settings.short.batch_size, epochs or settings.short.epochs
+    points = [Point(size, length, seed) for seed in range(settings.short.seeds)]
+    return [train_once(settings, short, point, skipping) for point in points]
+
+
+def first_images(dataset: Dataset, count: int) -> Dataset:
+    """The dataset with no more than its first training images."""
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:count],
+        train_labels=dataset.train_labels[:count],
+    )
+
+
+# --- a class missing from the first batch -------------------------------------------------
+
+
+class MissingClass(NamedTuple):
+    """Probability that a first batch misses a class: exact, and its share of random draws."""
+
+    batch_size: int
+    exact: float
+    simulated: float
+    draws: int
+
+
+def missing_class(settings: CachingSettings, dataset: Dataset) -> list[MissingClass]:
+    """How often the released cache is switched off for an epoch, by batch size."""
+    sizes = dataset.train_labels.bincount(minlength=dataset.n_classes).tolist()
+    draws, rows = 10_000, []
+    for size in settings.batch_sizes:
+        batch = min(size, sum(sizes))
+        drawn = np.random.default_rng(0).multivariate_hypergeometric(sizes, batch, draws)
+        exact = caching.missing_class_probability(sizes, batch)
+        rows.append(MissingClass(size, exact, float((drawn == 0).any(axis=1).mean()), draws))
+    return rows
+
+
+def missing_class_effect(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
+    """Short runs at the smallest batch size: plain, as released, and with the fault mended."""
+    size, epochs = min(settings.batch_sizes), 2 * settings.short.epochs
+    mended = _set(RELEASED, "missing_class", "ignore")
+    configs = (("", "", None), ("", "released", RELEASED), ("missing_class", "ignore", mended))
+    return [
+        Reading(option, value, short_runs(settings, dataset, config, size, epochs))
+        for option, value, config in configs
+    ]
+
+
+# --- what the network is fed --------------------------------------------------------------
+
+INPUT_SCALES: tuple[InputScale, ...] = ("255", "unit", "standardized")
+
+
+class Scaled(NamedTuple):
+    """Plain and cached training, by seed, with one input scale."""
+
+    input_scale: str
+    plain: list[Run]
+    cached: list[Run]
+
+
+def input_scales(settings: CachingSettings, dataset: Dataset) -> list[Scaled]:
+    """Short runs of Fig. 7 with pixels of 0 to 255, 0 to 1, and standardized."""
+    size, epochs = settings.short.batch_size, 2 * settings.short.epochs
+    short = first_images(dataset, settings.short.images)
+    points = [
+        Point(size, epochs, seed, test_every_epoch=True) for seed in range(settings.short.seeds)
+    ]
+    found = []
+    for scale in INPUT_SCALES:
+        scaled = settings.model_copy(update={"input_scale": scale})
+        plain = [train_once(scaled, short, point, None) for point in points]
+        cached = [train_once(scaled, short, point, settings.cache_config()) for point in points]
+        found.append(Scaled(scale, plain, cached))
+    return found
+
+
+# --- the cache at test time (Park & Kim 2019) ---------------------------------------------
+
+
+class ExitLayer(NamedTuple):
+    """Leaving a trained network at one layer if the image's vector is near enough to a class.
+
+    Rates and accuracies in percent of the test images: `hits` leave early; `precision` of
+    them are named right, `network_on_hits` would have been by the whole network; `nearest` is
+    the accuracy of naming every image by its nearest class; `saved` are multiply-adds of the
+    network that are not computed, and `time` the ratio of seconds to those without cache.
+    """
+
+    layer: str
+    hits: float
+    precision: float
+    network_on_hits: float
+    accuracy: float
+    network: float
+    nearest: float
+    saved: float
+    time: float
+
+
+def exits(settings: CachingSettings, dataset: Dataset) -> list[list[ExitLayer]]:
+    """Every layer with maps as exit of a plainly trained network, one list per seed."""
+    return [_exits(settings, dataset, seed) for seed in range(settings.short.seeds)]
+
+
+def _exits(settings: CachingSettings, dataset: Dataset, seed: int) -> list[ExitLayer]:
+    model = settings.model(dataset, seed)
+    config = settings.train_config(settings.sweep_epochs, min(settings.batch_sizes), seed)
+    fit(model, dataset.train_images, dataset.train_labels, config)
+    layers = [r.name for r in layer_table(model, dataset.image_shape)[1:] if len(r.shape) == 3]
+    return [_exit(model, dataset, layer) for layer in layers]
+
+
+def _exit(model: nn.Sequential, dataset: Dataset, layer: str) -> ExitLayer:
+    vectors = caching.vector_function(model, CacheConfig(layer=layer))
+    cached = caching.class_vectors(
+        vectors(dataset.train_images), dataset.train_labels, dataset.n_classes
+    )
+    images, labels = dataset.test_images, dataset.test_labels
+    nearest, hit = caching.early_exits(vectors(images), *cached)
+    alone, whole = predict(model, images) == labels, nearest == labels
+    after = 1 + [name for name, _ in model.named_children()].index(layer)
+    costs = multiply_adds(model, dataset.image_shape)
+    share = hit.double().mean().item()
+    return ExitLayer(
+        layer=layer,
+        hits=100 * share,
+        precision=_percent(whole[hit]),
+        network_on_hits=_percent(alone[hit]),
+        accuracy=_percent(torch.where(hit, whole, alone)),
+        network=_percent(alone),
+        nearest=_percent(whole),
+        saved=100 * share * sum(costs[after:]) / sum(costs),
+        time=_time_ratio(model, after, cached, images),
+    )
+
+
+def _percent(correct: Tensor) -> float:
+    return 100 * correct.double().mean().item() if len(correct) else float("nan")
+
+
+@torch.no_grad()
+def _time_ratio(
+    model: nn.Sequential, after: int, cached: tuple[Tensor, Tensor], images: Tensor
+) -> float:
+    """Seconds with early exits over seconds without, each the best of three alternating runs."""
+    first, rest = model[:after], model[after:]
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(3):
+        started = perf_counter()
+        for part in images.split(CHUNK):
+            maps = first(part)
+            _, hit = caching.early_exits(feature_vectors(maps), *cached)
+            rest(maps[~hit])
+        between = perf_counter()
+        for part in images.split(CHUNK):
+            model(part)
+        seconds[0].append(between - started)
+        seconds[1].append(perf_counter() - between)
+    return min(seconds[0]) / min(seconds[1])
