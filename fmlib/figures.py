@@ -188,7 +188,7 @@ def similarity_stages(found: Stages, class_names: Sequence[str]) -> None:
     _legend_below(axes[1])
 
 
-_NEARNESS = (lambda cosine: -np.log10(1.0001 - cosine), lambda scaled: 1.0001 - 10**-scaled)
+_NEARNESS = (lambda cosine: -np.log10(1 + 1e-6 - cosine), lambda scaled: 1 + 1e-6 - 10**-scaled)
 
 
 def _similarities(ax: Axes, stage: Stage) -> None:
@@ -208,11 +208,12 @@ def _similarities(ax: Axes, stage: Stage) -> None:
     ax.set_yscale(
         "function", functions=(lambda c: -np.log10(1.0001 - c), lambda t: 1.0001 - 10**-t)
     )
-    ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
-    lowest = min(np.nanmin(stage.similarity.numpy()), np.nanmin(threshold))
-    shown = [tick for tick in ticks if tick >= lowest]
+    drawn = np.concatenate((stage.similarity.numpy().ravel(), threshold))
+    lowest, highest = np.nanmin(drawn), np.nanmax(drawn)
+    ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
+    shown = [tick for tick in ticks if lowest <= tick <= highest]
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
-    ax.set_ylim(1 - 1.3 * (1 - lowest), 0.99995)
+    ax.set_ylim(1 - 1.3 * (1 - lowest), 1 - 0.4 * (1 - highest))
 
 
 def _epochs_axis(ax: Axes) -> None:

@@ -6,7 +6,9 @@ vector an image of equal pixels m has the vector (m, 1 - m): 4/7 makes the cosin
 """
 
 import io
+import itertools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -14,11 +16,22 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib import data
-from fmlib.caching import PRESETS, PRINTED, RELEASED, CacheConfig, FeatureCache
+from fmlib.caching import (
+    PRESETS,
+    PRINTED,
+    RELEASED,
+    CacheConfig,
+    FeatureCache,
+    class_vectors,
+    early_exits,
+    missing_class_probability,
+)
 from fmlib.models import base_cnn
 from fmlib.training import TrainConfig, fit
 from tests import toy
@@ -139,7 +152,8 @@ def test_report_by_hand() -> None:
     _show(cache, [WHITE, BLACK], [0, 1])
     _show(cache, [LIGHT, DARK, DARK], [0, 0, 1])
     report = cache.report()
-    assert report.keys() == {"hits", "misses", "trained", "threshold", "similarity"}
+    numbers = {"hits", "misses", "remembered", "trained", "threshold", "similarity"}
+    assert report.keys() == numbers
     assert report["hits"] == [1, 1]
     assert report["misses"] == [1, 0]
     assert report["trained"] == [2, 1]
@@ -331,6 +345,286 @@ def test_reset() -> None:
             assert not tally.any()
 
 
+# --- remembered hits ----------------------------------------------------------------------
+
+
+def _visit(cache: FeatureCache, pixels: list[float], labels: list[int]) -> list[bool]:
+    """As `_show`, for images that stand in the training set in this order."""
+    images, targets = toy.flat_images(*pixels), torch.tensor(labels)
+    kept = cache.keep(images, targets, torch.arange(len(labels)))
+    cache.after_step(images, targets, kept)
+    return [bool(k) for k in kept]
+
+
+@pytest.mark.parametrize("timing", ["two_pass", "one_pass"])
+@pytest.mark.parametrize("members", ["kept", "all"])
+def test_a_hit_is_skipped_for_its_next_visits_without_a_look_up(timing: str, members: str) -> None:
+    """Two visits: a hit rests for two more epochs, even from a first batch, then is seen anew."""
+    config = SMALL.model_copy(update={"remember": 2, "timing": timing, "members": members})
+    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=3)
+    pixels, labels = [WHITE, BLACK, LIGHT], [0, 1, 0]
+    cache.start_epoch()
+    assert _visit(cache, pixels[:2], labels[:2]) == [True, True]
+    assert _visit(cache, pixels, labels) == [False, False, False]
+    assert cache.resting.tolist() == [2, 2, 2]
+    counted = [1, 1] if members == "kept" else [3, 2]
+    assert cache.count.tolist() == counted
+    for rest in (1, 0):
+        cache.start_epoch()
+        assert _visit(cache, pixels, labels) == [False, False, False]
+        assert cache.resting.tolist() == [rest, rest, rest]
+        assert cache.report()["remembered"] == [2, 1]
+        assert cache.report()["hits"] == cache.report()["trained"] == [0, 0]
+        assert cache.count.tolist() == [0, 0]
+    cache.start_epoch()
+    assert _visit(cache, pixels, labels) == [True, True, True]
+    assert cache.count.tolist() == [2, 1]
+
+
+def test_resting_images_take_no_part_in_their_batch() -> None:
+    """A batch of one resting and one other image does what the other alone would do."""
+    options = {"update": "printed", "threshold": "printed", "missing_class": "ignore"}
+    for members in ("kept", "all"):
+        config = CacheConfig.model_validate(
+            SMALL.model_dump() | options | {"members": members, "remember": 1}
+        )
+        mixed, alone = (
+            FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=2)
+            for _ in range(2)
+        )
+        mixed.resting[0] = 1
+        assert _visit(mixed, [WHITE, BLACK], [0, 1]) == [False, True]
+        assert _visit(alone, [BLACK], [1]) == [True]
+        for name in ("vector", "threshold", "count", "offered"):
+            assert torch.equal(getattr(mixed, name), getattr(alone, name)), name
+
+
+def test_remembering_needs_positions() -> None:
+    config = SMALL.model_copy(update={"remember": 1})
+    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=2)
+    with pytest.raises(ValueError, match="index is None"):
+        cache.keep(toy.flat_images(WHITE), torch.tensor([0]))
+
+
+# --- against a model of dictionaries ------------------------------------------------------
+
+RELEASED_MEAN = ("released", "exact")
+Pairs = dict[int, tuple[float, float]]
+
+
+class Dictionaries:
+    """The same rules for vectors (m, 1 - m), in plain Python: an entry per class that has one.
+
+    `unsure` is set where a decision hangs on the last bits of a similarity.
+    """
+
+    def __init__(self, config: CacheConfig, n_classes: int) -> None:
+        self.config, self.n_classes = config, n_classes
+        self.resting: dict[int, int] = {}
+        self.unsure = False
+        self.clear()
+
+    def clear(self) -> None:
+        self.vector: Pairs = {}
+        self.threshold: dict[int, float] = {}
+        self.count = dict.fromkeys(range(self.n_classes), 0)
+        self.offered = 0
+
+    def start_epoch(self) -> None:
+        if self.config.reset == "epoch":
+            self.clear()
+
+    def keep(self, index: list[int], pixels: list[float], labels: list[int]) -> list[bool]:
+        released = self.config.missing_class == "released"
+        ready = self.count[0] > 0 if released else any(self.count.values())
+        kept, self.awake = [], []
+        for i, pixel, label in zip(index, pixels, labels, strict=True):
+            if self.resting.get(i, 0):
+                self.resting[i] -= 1
+                kept.append(False)
+                self.awake.append(False)
+                continue
+            hit = ready and self._is_hit((pixel, 1 - pixel), label)
+            if hit:
+                self.resting[i] = self.config.remember
+            kept.append(not hit)
+            self.awake.append(True)
+        return kept
+
+    def _is_hit(self, vector: tuple[float, float], label: int) -> bool:
+        similar = {c: _cosine(vector, v) for c, v in self.vector.items()}
+        undefined = len(similar) < self.n_classes or any(v != v for v in similar.values())
+        if (undefined and self.config.missing_class == "released") or label not in similar:
+            return False
+        own = similar[label]
+        others = [value for c, value in similar.items() if c != label]
+        self.unsure |= any(abs(own - value) < 1e-9 for value in others)
+        self.unsure |= abs(own - self.threshold[label]) < 1e-9
+        if others and max(others) > own:
+            return False
+        above = own >= self.threshold[label]
+        return {"above": above, "below": not above, "nearest": True}[self.config.hit]
+
+    def update(self, pixels: list[float], labels: list[int], kept: list[bool]) -> None:
+        use = kept if self.config.members == "kept" else self.awake
+        members = [(p, c) for p, c, u in zip(pixels, labels, use, strict=True) if u]
+        size = sum(self.awake)
+        if not members:
+            self.offered += size
+            return
+        for c in range(self.n_classes):
+            self._update_class(c, [(p, 1 - p) for p, label in members if label == c], size)
+        self.offered += size
+
+    def _update_class(self, c: int, new: list[tuple[float, float]], size: int) -> None:
+        old, n = self.vector.get(c), self.count[c]
+        if new:
+            mean = (sum(v[0] for v in new) / len(new), sum(v[1] for v in new) / len(new))
+            start, had = old or (0.0, 0.0), self.offered if self.config.update == "printed" else n
+            weight, total = (1, size) if self.config.update == "printed" else (len(new), len(new))
+            self.vector[c] = (
+                (start[0] * had + mean[0] * weight) / (had + total),
+                (start[1] * had + mean[1] * weight) / (had + total),
+            )
+            self.threshold[c] = self._threshold(c, new, old, mean, size)
+        elif old is None and (self.config.missing_class, self.config.update) == RELEASED_MEAN:
+            self.vector[c] = (math.nan, math.nan)
+        self.count[c] += len(new)
+
+    def _threshold(
+        self,
+        c: int,
+        new: list[tuple[float, float]],
+        old: tuple[float, float] | None,
+        mean: tuple[float, float],
+        size: int,
+    ) -> float:
+        before, n = self.threshold.get(c, 0.0), self.count[c]
+        if self.config.threshold == "printed":
+            similarity = _cosine(mean, self.vector[c])
+            return (before * self.offered + similarity) / (self.offered + size)
+        against = old if self.config.threshold == "running" else self.vector[c]
+        own = [0.0 if against is None else _cosine(v, against) for v in new]
+        own = [0.0 if value != value else value for value in own]
+        return (before * n + sum(own)) / (n + len(new))
+
+
+def _cosine(a: tuple[float, float], b: tuple[float, float]) -> float:
+    length = math.hypot(*a) * math.hypot(*b)
+    return (a[0] * b[0] + a[1] * b[1]) / length if length else math.nan
+
+
+DECISIONS = ("hit", "threshold", "update", "members", "reset", "missing_class", "timing")
+SWITCHES = [
+    SMALL.model_copy(update={name: value})
+    for name in DECISIONS
+    for value in get_args(CacheConfig.model_fields[name].annotation)
+]
+TOY_PRINTED = PRINTED.model_copy(update={"layer": "conv1", "vector": "mean", "moments": "standard"})
+CONFIGS = st.one_of(
+    st.sampled_from([SMALL, TOY_PRINTED, *SWITCHES]),
+    st.builds(
+        CacheConfig,
+        vector=st.just("mean"),
+        moments=st.just("standard"),
+        remember=st.integers(0, 2),
+        **{name: st.sampled_from(get_args(CacheConfig.model_fields[name].annotation))
+           for name in DECISIONS},
+    ),
+)  # fmt: skip
+POOL = st.lists(
+    st.tuples(st.floats(0.01, 0.99), st.integers(0, 2)), min_size=3, max_size=10, unique=True
+)
+
+
+@settings(deadline=None)
+@given(config=CONFIGS, pool=POOL, data_=st.data())
+def test_cache_does_what_a_model_of_dictionaries_does(
+    config: CacheConfig, pool: list[tuple[float, int]], data_: st.DataObject
+) -> None:
+    """Random images, batches and epochs; all options that decide, alone and together."""
+    cache = FeatureCache(_PIXELS, 3, config, image_shape=(1, 2, 2), n_images=len(pool))
+    model = Dictionaries(config, 3)
+    batch = st.lists(st.integers(0, len(pool) - 1), min_size=1, max_size=6, unique=True)
+    for batches in data_.draw(st.lists(st.lists(batch, max_size=4), max_size=3), label="epochs"):
+        cache.start_epoch()
+        model.start_epoch()
+        for index in batches:
+            pixels, labels = [pool[i][0] for i in index], [pool[i][1] for i in index]
+            images, targets = toy.flat_images(*pixels), torch.tensor(labels)
+            kept = cache.keep(images, targets, torch.tensor(index))
+            expected = model.keep(index, pixels, labels)
+            assume(not model.unsure)
+            assert kept.tolist() == expected
+            cache.after_step(images, targets, kept)
+            model.update(pixels, labels, expected)
+            _assert_agree(cache, model)
+
+
+def _assert_agree(cache: FeatureCache, model: Dictionaries) -> None:
+    assert cache.count.tolist() == list(model.count.values())
+    assert cache.offered.item() == model.offered
+    for c, vector in model.vector.items():
+        assert cache.vector[c].tolist() == pytest.approx(list(vector), nan_ok=True, abs=1e-12)
+    for c, threshold in model.threshold.items():
+        assert cache.threshold[c].item() == pytest.approx(threshold, nan_ok=True, abs=1e-12)
+
+
+_PIXELS = toy.pixel_cnn()
+
+
+# --- a class missing from a batch, by probability -----------------------------------------
+
+
+def test_missing_class_probability_by_hand() -> None:
+    """Of 2 + 1 images two are drawn: the single one is left out once in three times."""
+    assert missing_class_probability([2, 1], 2) == pytest.approx(1 / 3)
+    assert missing_class_probability([2, 1], 1) == 1
+    assert missing_class_probability([2, 1], 3) == 0
+    assert missing_class_probability([3, 0], 3) == 1
+
+
+@given(
+    sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    share=st.floats(0, 1),
+)
+def test_missing_class_probability_equals_counting_all_batches(
+    sizes: list[int], share: float
+) -> None:
+    labels = [c for c, size in enumerate(sizes) for _ in range(size)]
+    batch = round(share * len(labels))
+    batches = list(itertools.combinations(labels, batch))
+    missing = sum(len(set(drawn)) < len(sizes) for drawn in batches)
+    assert missing_class_probability(sizes, batch) == pytest.approx(missing / len(batches))
+
+
+def test_missing_class_probability_of_mnist_by_batch_size() -> None:
+    """With ten equal classes about ten times 0.9^b; impossible sizes are refused."""
+    found = [missing_class_probability([6000] * 10, b) for b in (9, 32, 64, 4096)]
+    assert found[0] == 1
+    assert found[1] == pytest.approx(0.31, abs=0.02)
+    assert found[2] == pytest.approx(10 * 0.9**64, rel=0.02)
+    assert found[3] < 1e-180
+    with pytest.raises(ValueError, match="batch_size is 4; give 0 to 3"):
+        missing_class_probability([2, 1], 4)
+
+
+# --- at test time -------------------------------------------------------------------------
+
+
+def test_class_vectors_and_early_exits_by_hand() -> None:
+    """Members (1, 0) and (0, 1) of class 0 have the mean (1/2, 1/2), each at 45 degrees."""
+    vectors = torch.tensor([[1.0, 0], [0, 1], [0, 2]], dtype=torch.float64)
+    means, thresholds = class_vectors(vectors, torch.tensor([0, 0, 1]), 3)
+    assert means[:2].tolist() == [[0.5, 0.5], [0, 2]]
+    assert thresholds[:2].tolist() == pytest.approx([0.5**0.5, 1])
+    assert means[2].isnan().all()  # a class without members is never the nearest
+    queries = torch.tensor([[3.0, 2], [9, 1], [0, 5], [1, 4]], dtype=torch.float64)
+    exits = early_exits(queries, means, thresholds)
+    assert exits.nearest.tolist() == [0, 0, 1, 1]
+    assert exits.hit.tolist() == [True, True, True, False]
+
+
 # --- state, model, loop ------------------------------------------------------------------
 
 
@@ -366,8 +660,9 @@ def test_saved_state_continues_identically(preset: str) -> None:
 def test_state_holds_the_cache_and_not_the_model() -> None:
     model = base_cnn()
     cache = FeatureCache(model)
-    tallies = {"seen", "looked_up", "hits", "similarity"}
-    assert cache.state_dict().keys() == {"vector", "threshold", "count", "offered"} | tallies
+    state = {"vector", "threshold", "count", "offered", "resting"}
+    tallies = {"seen", "looked_up", "hits", "similarity", "remembered"}
+    assert cache.state_dict().keys() == state | tallies
     assert list(cache.parameters()) == []
     assert cache.vector.shape == (10, 30)
     assert toy.hook_count(model) == 0
@@ -390,9 +685,9 @@ def test_fit_with_the_cache_equals_the_loop_of_the_docstring(timing: str) -> Non
     images, labels = digits.train_images, digits.train_labels
     config = CacheConfig.model_validate({"timing": timing})
     model = base_cnn(dtype=torch.float64)
-    settings = TrainConfig(epochs=1, batch_size=200, seed=3)
+    training = TrainConfig(epochs=1, batch_size=200, seed=3)
     (epoch,) = fit(
-        model, images, labels, settings, policy=FeatureCache(model, config=config)
+        model, images, labels, training, policy=FeatureCache(model, config=config)
     ).epochs
     by_hand = base_cnn(dtype=torch.float64)
     cache = FeatureCache(by_hand, config=config)
@@ -448,13 +743,15 @@ def test_presets_differ_in_all_that_the_paper_prints_otherwise() -> None:
     assert {name for name in released if released[name] == printed[name]} == {
         "activation",
         "timing",
+        "remember",
     }
     assert PRESETS == {"released": RELEASED, "printed": PRINTED}
 
 
 @pytest.mark.parametrize(
     "options",
-    [{name: "other"} for name, _ in dict(OPTIONS).items() if name != "layer"] + [{"epsilon": 0.5}],
+    [{name: "other"} for name, _ in dict(OPTIONS).items() if name != "layer"]
+    + [{"epsilon": 0.5}, {"remember": -1}, {"remember": 0.5}],
 )
 def test_unknown_values_and_names_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -466,6 +763,7 @@ def test_unknown_values_and_names_are_refused(options: dict[str, Any]) -> None:
     [
         (lambda: _cache(layer="conv3"), "layer 'conv3' does not exist; choose from scale, conv1"),
         (lambda: _cache(layer="flatten", activation="after"), "no activation follows layer"),
+        (lambda: _cache(remember=1), "n_images is 0"),
     ],
 )
 def test_impossible_layers_are_refused(build: Callable[[], FeatureCache], message: str) -> None:

@@ -288,8 +288,10 @@ def test_config_has_the_papers_defaults_and_is_frozen() -> None:
 
 def test_refusals() -> None:
     model, images = toy.diagonal_cnn(), toy.random_images(3)
-    with pytest.raises(ValueError, match="there are 3 images but 2 labels"):
+    with pytest.raises(ValueError, match="there are 3 images and 2 labels"):
         fit(model, images, torch.tensor([0, 1]), TrainConfig())
+    with pytest.raises(ValueError, match="there are 0 images and 0 labels; give as many, at lea"):
+        fit(model, images[:0], torch.tensor([], dtype=torch.long), TrainConfig())
     with pytest.raises(ValueError, match=re.escape("device 'tpu' is not available; choose")):
         fit(model, images, torch.tensor([0, 1, 0]), TrainConfig(device="tpu"))
     with pytest.raises(ValueError, match="there are no images to evaluate"):
