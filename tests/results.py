@@ -12,7 +12,16 @@ from fmlib.experiments.adversarial_robustness import (
     Robustness,
     Victim,
 )
-from fmlib.experiments.caching import Comparison, Run
+from fmlib.experiments.caching import (
+    Anatomy,
+    Comparison,
+    ExitLayer,
+    Reading,
+    Run,
+    Scaled,
+    Stage,
+    Stages,
+)
 from fmlib.experiments.exploration import Distances, Embedding, Maps
 from fmlib.experiments.feature_map_regularization import Accuracy, Row
 from fmlib.training import Divergence, EpochResult, History
@@ -61,6 +70,55 @@ def comparison(batch_size: int, seed: int, *, tested: bool = True) -> Comparison
         batch_size=batch_size, seed=seed, plain=run(80.0, 0, 2.0), cached=cached,
         random=run(79.0, 25, 1.0),
     )  # fmt: skip
+
+
+def run(skipped: int, accuracy: float) -> Run:
+    """Two epochs that skip the given percentage, and a final test accuracy."""
+    return Run(
+        history=history([50.0, accuracy], skipped), train_accuracy=None, test_accuracy=accuracy
+    )
+
+
+def readings() -> list[Reading]:
+    """No cache, a reading without hits, and one that skips 20 and 30 % (two seeds)."""
+    return [
+        Reading("", "", [run(0, 80.0), run(0, 82.0)]),
+        Reading("", "printed", [run(0, 80.0), run(0, 82.0)]),
+        Reading("hit", "above", [run(20, 70.0), run(30, 74.0)]),
+    ]
+
+
+def stages(lowest: float = 0.8) -> Stages:
+    """Two classes: the image of class 1 is least similar, early and late, to class 0."""
+    early = torch.tensor([[0.9, 0.85], [lowest, 0.95]], dtype=torch.float64)
+    labels, own = torch.tensor([0, 1]), torch.tensor([0.9, 0.95], dtype=torch.float64)
+    late = 1 - (1 - early) / 10
+    threshold = torch.tensor([0.6, 0.5], dtype=torch.float64)
+    anatomy = Anatomy(
+        images(1, 6, 6), images(3, 4, 4) - 0.5, ("mean", "deviation"), images(3, 2), images(3, 2)
+    )
+    return Stages(
+        Stage(early, labels, own, threshold), Stage(late, labels, own, threshold), anatomy
+    )
+
+
+def scaled() -> list[Scaled]:
+    """Two input scales; cached ends 5 points below plain, and skips 20 %."""
+    return [
+        Scaled(scale, [run(0, 80.0), run(0, 82.0)], [run(20, 75.0), run(20, 77.0)])
+        for scale in ("255", "unit")
+    ]
+
+
+def exits() -> list[list[ExitLayer]]:
+    """Two layers, two seeds; half of the images leave at the first layer."""
+    return [
+        [
+            ExitLayer("conv1", 50.0, 40.0 + seed, 90.0, 65.0, 90.0, 45.0, 40.0, 0.5),
+            ExitLayer("conv2", 30.0, 80.0 + seed, 92.0, 86.0, 90.0, 70.0, 1.0, 1.1),
+        ]
+        for seed in range(2)
+    ]
 
 
 def row(batch_size: int, seed: int) -> Row:

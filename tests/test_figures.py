@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,6 +81,29 @@ MODELS = ["base model", "map model", "control: originals"]
             CONDITIONS,
         ),
         (
+            lambda: figures.similarity_stages(results.stages(), ["0", "1"]),
+            [("", "cosine similarity"), ("class of the cached vector", "cosine similarity")],
+            ["very early", "at the end of training"],
+            ["image, at its own class", "threshold of the class"],
+        ),
+        (
+            lambda: figures.input_scales(results.scaled()),
+            [("epoch", "test accuracy (%)"), ("epoch", "")],
+            ["0 to 255, n = 2", "0 to 1, n = 2"],
+            ["plain", "cached"],
+        ),
+        (
+            lambda: figures.exits(results.exits()),
+            [("layer at which images may leave", "images (%)")],
+            [""],
+            [
+                "images that leave early",
+                "of them named right",
+                "named right of all, with exits",
+                "named right of all, without exits",
+            ],
+        ),
+        (
             lambda: figures.map_training(fig9()),
             [("", "accuracy (%)"), ("", "")],
             ["batch 64, n = 2", "batch 256, n = 2"],
@@ -92,7 +116,7 @@ MODELS = ["base model", "map model", "control: originals"]
             MODELS,
         ),
     ],
-    ids=["fig-7", "fig-7-hits", "fig-8", "fig-9", "fig-10"],
+    ids=["fig-7", "fig-7-hits", "fig-8", "fig-5-6", "scales", "exits", "fig-9", "fig-10"],
 )
 def test_axes_say_what_they_show(
     figure: Callable[[], None],
@@ -104,6 +128,27 @@ def test_axes_say_what_they_show(
     assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in axes] == labels
     assert [ax.get_title() for ax in axes] == titles
     assert legends(axes) == [quantities]
+
+
+def test_a_map_stands_with_the_numbers_that_enter_the_vector() -> None:
+    axes = draw(lambda: figures.vector_anatomy(results.stages().anatomy))
+    titles = [ax.get_title() for ax in axes if ax.get_title()]
+    assert titles == ["image", "0: 0, 0.2", "1: 0.4, 0.6", "2: 0.8, 1"]
+    assert [ax.get_ylabel() for ax in axes if ax.get_ylabel()] == [
+        "mean of the map",
+        "deviation of the map",
+    ]
+
+
+def test_similarities_include_every_point_and_threshold() -> None:
+    for found in (results.stages(0.2), results.stages(0.9999)):
+        draw_stages = partial(figures.similarity_stages, found, ["0", "1"])
+        upper, lower = draw(draw_stages)
+        for ax, stage in ((upper, found.early), (lower, found.late)):
+            bottom, top = ax.get_ylim()
+            assert bottom < min(stage.similarity.min().item(), stage.threshold.min().item())
+            assert stage.similarity.max().item() < top <= 1
+        plt.close("all")
 
 
 def test_curves_are_the_means_over_seeds() -> None:

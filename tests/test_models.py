@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from fmlib import models
-from fmlib.models import base_cnn, fashion_cnn, layer_table, parameter_count, scale_layer
+from fmlib.models import (
+    base_cnn,
+    fashion_cnn,
+    layer_table,
+    multiply_adds,
+    parameter_count,
+    scale_layer,
+)
 from tests import toy
 
 
@@ -40,6 +47,12 @@ def test_layer_table_of_fashion_cnn() -> None:
     assert shapes["pool2"] == (64, 6, 6)
     assert (shapes["flatten"], shapes["fc1"], shapes["fc2"]) == ((2304,), (600,), (120,))
     assert shapes["log_softmax"] == (10,)
+
+
+def test_multiply_adds_by_hand() -> None:
+    conv1, conv2 = 24 * 24 * 15 * 25, 8 * 8 * 30 * 15 * 25
+    expected = [0, conv1, 0, 0, conv2, 0, 0, 0, 480 * 64, 0, 64 * 10, 0]
+    assert multiply_adds(base_cnn(), (1, 28, 28)) == expected
 
 
 def test_parameter_counts_by_hand() -> None:

@@ -52,7 +52,7 @@ def test_chapter_has_numbers_to_compare(name: str) -> None:
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_few_cells_are_left_out_of_the_comparison(name: str) -> None:
     left_out = [cell for cell in read_code(CHAPTERS[name].path) if not is_compared(cell)]
-    assert len(left_out) <= 1
+    assert len(left_out) <= 2
     for cell in left_out:  # instead of being compared they check a range
         assert re.search(r"^assert ", "".join(cell["source"]), re.M)
 

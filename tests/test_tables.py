@@ -8,6 +8,7 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import tables
+from fmlib.experiments.caching import MissingClass, Reading
 from tests import results
 
 DASH = "–"
@@ -175,6 +176,86 @@ def test_caching_summary() -> None:
         ["34.0", DASH, "25.0 (25.0–25.0), n = 2"],
         ["3 of 8", DASH, "2 of 2"],
     ]
+
+
+def test_readings_against_the_row_before_and_against_the_first() -> None:
+    found = results.readings()
+    for against in ("previous", "first"):
+        table = tables.readings(found, against)
+        assert rows(table, "Option", "Set to") == [
+            [DASH, "no cache"],
+            [DASH, "printed"],
+            ["hit", "above"],
+        ]
+        assert table["This run, n = 2: skipped, first epoch (%)"].tolist()[1:] == [
+            "0.0 (0.0–0.0)",
+            "25.0 (20.0–30.0)",
+        ]
+        assert table["This run: change (points)"].tolist() == [
+            DASH,
+            "+0.0 (+0.0 to +0.0)",
+            "+25.0 (+20.0 to +30.0)",
+        ]
+        assert table["This run: test accuracy (%)"].tolist()[-1] == "72.0 (70.0–74.0)"
+    third = [*found, found[2]._replace(option="reset")]
+    assert [
+        tables.readings(third, against)["This run: change (points)"].tolist()[-1]
+        for against in ("previous", "first")
+    ] == ["+0.0 (+0.0 to +0.0)", "+25.0 (+20.0 to +30.0)"]
+
+
+def test_similarity_stages_name_the_lowest() -> None:
+    table = tables.similarity_stages([results.stages(), results.stages(lowest=0.7)])
+    assert table["Published"].tolist() == ["0.861", "0.957", "1", "1", "1", DASH, "no"]
+    assert table["This run, by seed"].tolist() == [
+        "0.750 (0.700–0.800), n = 2",
+        "0.975 (0.970–0.980), n = 2",
+        "1, 1, n = 2",
+        "1, 1, n = 2",
+        "0, 0, n = 2",
+        "0, 0, n = 2",
+        "0 of 2",
+    ]
+
+
+def test_missing_class_by_batch_size() -> None:
+    found = [MissingClass(32, 0.3142, 0.31, 1000), MissingClass(48, 1.5e-9, 0.0, 1000)]
+    table = tables.missing_class(found)
+    assert rows(table, *table) == [
+        ["32", "6 of 10", "31.4", "31.00 (1,000 draws)"],
+        ["48", DASH, "1.5e-07", "0.00 (1,000 draws)"],
+    ]
+
+
+def test_missing_class_effect_counts_epochs_without_a_hit() -> None:
+    found = [results.readings()[0], Reading("", "released", results.readings()[2].runs)]
+    table = tables.missing_class_effect(found)
+    assert rows(table, *table) == [
+        ["no cache", "2 of 2, 2 of 2", "0.0 (0.0–0.0)", "81.0 (80.0–82.0)"],
+        ["as released", "0 of 2, 0 of 2", "25.0 (20.0–30.0)", "72.0 (70.0–74.0)"],
+    ]
+
+
+def test_input_scales_pair_cached_with_plain() -> None:
+    table = tables.input_scales(results.scaled())
+    assert rows(table, *table)[0] == [
+        "255",
+        "81.0 (80.0–82.0)",
+        "76.0 (75.0–77.0)",
+        "-5.0 (-5.0 to -5.0)",
+        "20.0 (20.0–20.0)",
+    ]
+
+
+def test_exits_by_layer() -> None:
+    table = tables.exits(results.exits())
+    assert rows(table, "Layer", "leave (%)", "precision (%)") == [
+        ["conv1", "50.0 (50.0–50.0)", "40.5 (40.0–41.0)"],
+        ["conv2", "30.0 (30.0–30.0)", "80.5 (80.0–81.0)"],
+    ]
+    timed = tables.exits(results.exits(), timed=True)
+    assert list(timed) == ["Layer", "seconds, ratio to no exits"]
+    assert timed.iloc[1].tolist() == ["conv2", "1.10 (1.10–1.10)"]
 
 
 # --- chapter 03 --------------------------------------------------------------------------
