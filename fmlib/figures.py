@@ -213,7 +213,7 @@ def _similarities(ax: Axes, stage: Stage) -> None:
     ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
     shown = [tick for tick in ticks if lowest <= tick <= highest]
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
-    ax.set_ylim(1 - 1.3 * (1 - lowest), 1 - 0.4 * (1 - highest))
+    ax.set_ylim(1 - 1.3 * (1 - lowest), 1 - 0.2 * (1 - highest))
 
 
 def _epochs_axis(ax: Axes) -> None:

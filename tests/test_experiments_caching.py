@@ -27,7 +27,7 @@ def settings() -> CachingSettings:
 def test_walk_changes_one_option_at_a_time_and_ends_at_the_released_reading() -> None:
     config = PRINTED
     for option in caching.WALK:
-        changed = caching._set(config, option, getattr(RELEASED, option))
+        changed = config.model_copy(update={option: getattr(RELEASED, option)})
         before, after = config.model_dump(), changed.model_dump()
         assert [name for name in before if before[name] != after[name]] == [option]
         config = changed
