@@ -339,7 +339,17 @@ class Reading(NamedTuple):
     runs: list[Run]
 
 
-WALK = "hit threshold vector moments layer update members reset missing_class".split()
+WALK = (
+    "hit",
+    "threshold",
+    "vector",
+    "moments",
+    "layer",
+    "update",
+    "members",
+    "reset",
+    "missing_class",
+)
 """Order in which the printed reading's options are set to the released ones."""
 
 ALTERNATIVES: list[tuple[str, str | int]] = [
