@@ -5,9 +5,10 @@ captioned table of the book.  A number over several seeds reads "mean (lowest-hi
 columns of This run say over how many.  Recorded results will stand between the two.
 """
 
-from collections.abc import Sequence
-from statistics import fmean
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from statistics import fmean, median
+from typing import Any, Literal
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -24,7 +25,6 @@ from fmlib.experiments.caching import (
     Reading,
     Run,
     Scaled,
-    Stage,
     Stages,
 )
 from fmlib.experiments.exploration import Distances
@@ -113,91 +113,78 @@ def separation(pca: float, pixels: float, chance: float) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Neighbours in", "This run: accuracy (%)"])
 
 
-def _accuracies(runs: list[Comparison], condition: Condition, epoch: int) -> list[float]:
-    """Test accuracy of each seed after an epoch; runs that ended before it are left out."""
-    histories = [getattr(run, condition).history for run in runs]
-    return [h.test_accuracies[epoch] for h in histories if epoch < len(h.epochs)]
-
-
 def _at(values: Sequence[float], index: int, digits: int = 1) -> str:
     return f"{values[index]:,.{digits}f}" if index < len(values) else "–"
 
 
+def _frame(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) -> pd.DataFrame:
+    """One row per item, one column per heading with what its function says of the item."""
+    return pd.DataFrame([{head: say(item) for head, say in columns.items()} for item in items])
+
+
 def caching_accuracy(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: test accuracy in percent after every epoch, plain, cached and random."""
-    rows = []
-    for epoch in range(max(len(run.plain.history.epochs) for run in runs)):
-        row = {
-            "Epoch": str(epoch + 1),
-            "Published: plain": _at(published.FIG7.plain_accuracy, epoch),
-            "Published: cached": _at(published.FIG7.cached_accuracy, epoch),
+
+    def ours(condition: Condition) -> Callable[[int], str]:
+        return lambda epoch: spread([e.test_accuracy for e in _epochs(runs, condition, epoch)])
+
+    return _frame(
+        range(max(len(run.plain.history.epochs) for run in runs)),
+        {
+            "Epoch": lambda epoch: str(epoch + 1),
+            "Published: plain": lambda epoch: _at(published.FIG7.plain_accuracy, epoch),
+            "Published: cached": lambda epoch: _at(published.FIG7.cached_accuracy, epoch),
         }
-        for condition in CONDITIONS:
-            heading = f"{this_run(len(runs))}: {CONDITION_NAMES[condition]}"
-            row[heading] = spread(_accuracies(runs, condition, epoch))
-        rows.append(row)
-    return pd.DataFrame(rows)
+        | {f"{this_run(len(runs))}: {CONDITION_NAMES[c]}": ours(c) for c in CONDITIONS},
+    )
+
+
+def _epochs(runs: list[Comparison], condition: Condition, epoch: int) -> list[Any]:
+    """An epoch of each seed; runs that ended before it are left out."""
+    histories = [getattr(run, condition).history.epochs for run in runs]
+    return [epochs[epoch] for epochs in histories if epoch < len(epochs)]
 
 
 def caching_hits(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: images skipped in every epoch, as a share, and images trained on."""
-    rows = []
-    for epoch in range(max(len(run.cached.history.epochs) for run in runs)):
-        ours = [
-            r.cached.history.epochs[epoch] for r in runs if epoch < len(r.cached.history.epochs)
-        ]
-        control = [
-            r.random.history.epochs[epoch] for r in runs if epoch < len(r.random.history.epochs)
-        ]
-        hits = [100 * h / 60_000 for h in published.FIG7.hits]
-        rows.append(
-            {
-                "Epoch": str(epoch + 1),
-                "Published: skipped (%)": _at(hits, epoch),
-                "Published: trained": _at(published.FIG7.trained, epoch, 0),
-                f"{this_run(len(runs))}: skipped (%)": spread(
-                    [100 * e.skipped / e.seen for e in ours]
-                ),
-                "This run: trained": spread([e.trained for e in ours], 0),
-                "This run: random, trained": spread([e.trained for e in control], 0),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _log_seconds(batch_size: int, training: str) -> list[float]:
-    return [
-        e.seconds
-        for e in published.authors_log()
-        if (e.batch_size, e.training) == (batch_size, training)
-    ]
+    hits = [100 * h / 60_000 for h in published.FIG7.hits]
+    columns: dict[str, Callable[[int], str]] = {
+        "Epoch": lambda i: str(i + 1),
+        "Published: skipped (%)": lambda i: _at(hits, i),
+        "Published: trained": lambda i: _at(published.FIG7.trained, i, 0),
+        f"{this_run(len(runs))}: skipped (%)": lambda i: spread(
+            [100 * e.skipped / e.seen for e in _epochs(runs, "cached", i)]
+        ),
+        "This run: trained": lambda i: spread([e.trained for e in _epochs(runs, "cached", i)], 0),
+        "This run: random, trained": lambda i: spread(
+            [e.trained for e in _epochs(runs, "random", i)], 0
+        ),
+    }
+    return _frame(range(max(len(run.cached.history.epochs) for run in runs)), columns)
 
 
 def caching_seconds(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: median seconds per epoch, and their ratio to plain training."""
-    log = {c: _median(_log_seconds(4096, c)) for c in ("plain", "cached")}
+    log = {
+        c: median(
+            e.seconds for e in published.authors_log() if (e.batch_size, e.training) == (4096, c)
+        )
+        for c in ("plain", "cached")
+    }
     ours = {
-        c: [_median([e.seconds for e in getattr(run, c).history.epochs]) for run in runs]
+        c: [median(e.seconds for e in getattr(run, c).history.epochs) for run in runs]
         for c in CONDITIONS
     }
-    rows = []
-    for condition in CONDITIONS:
-        logged = log.get(condition)
-        ratios = [a / b for a, b in zip(ours[condition], ours["plain"], strict=True)]
-        rows.append(
-            {
-                "Training": CONDITION_NAMES[condition],
-                "Authors' log: seconds": "–" if logged is None else f"{logged:.1f}",
-                "Authors' log: ratio": "–" if logged is None else f"{logged / log['plain']:.2f}",
-                f"{this_run(len(runs))}: seconds": spread(ours[condition], 2),
-                "This run: ratio": spread(ratios, 2),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(pd.Series(values).median())
+    columns: dict[str, Callable[[Condition], str]] = {
+        "Training": lambda c: CONDITION_NAMES[c],
+        "Authors' log: seconds": lambda c: f"{log[c]:.1f}" if c in log else "–",
+        "Authors' log: ratio": lambda c: f"{log[c] / log['plain']:.2f}" if c in log else "–",
+        f"{this_run(len(runs))}: seconds": lambda c: spread(ours[c], 2),
+        "This run: ratio": lambda c: spread(
+            [a / b for a, b in zip(ours[c], ours["plain"], strict=True)], 2
+        ),
+    }
+    return _frame(CONDITIONS, columns)
 
 
 def batch_sizes(runs: list[Comparison]) -> pd.DataFrame:
@@ -206,23 +193,17 @@ def batch_sizes(runs: list[Comparison]) -> pd.DataFrame:
     The authors' log adds in how many of ten epochs the cache skipped nothing at all.
     """
     rows = []
-    for size in sorted({run.batch_size for run in runs}):
+    for size, split in product(sorted({run.batch_size for run in runs}), ("train", "test")):
         chosen = [run for run in runs if run.batch_size == size]
-        for split in ("train", "test"):
-            row = {"Batch size": str(size), "Images": split}
-            for condition in ("plain", "cached"):
-                row[f"Published: {condition}"] = _published_fig8(size, condition, split)
-            row["Authors' log: epochs without a hit"] = _log_epochs_without_hit(size)
-            for condition_name in CONDITIONS:
-                heading = f"{this_run(len(chosen))}: {CONDITION_NAMES[condition_name]}"
-                ours = [getattr(getattr(r, condition_name), f"{split}_accuracy") for r in chosen]
-                row[heading] = spread(ours)
-            without = [sum(e.skipped == 0 for e in r.cached.history.epochs) for r in chosen]
-            row["This run: epochs without a hit"] = ", ".join(
-                f"{w} of {len(r.cached.history.epochs)}"
-                for w, r in zip(without, chosen, strict=True)
-            )
-            rows.append(row)
+        row = {"Batch size": str(size), "Images": split}
+        for known in ("plain", "cached"):
+            row[f"Published: {known}"] = _published_fig8(size, known, split)
+        row["Authors' log: epochs without a hit"] = _log_epochs_without_hit(size)
+        for c in CONDITIONS:
+            ours = [getattr(getattr(run, c), f"{split}_accuracy") for run in chosen]
+            row[f"{this_run(len(chosen))}: {CONDITION_NAMES[c]}"] = spread(ours)
+        row["This run: epochs without a hit"] = _epochs_without_hit([r.cached for r in chosen])
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -235,42 +216,46 @@ def _published_fig8(size: int, condition: str, split: str) -> str:
 
 
 def _log_epochs_without_hit(size: int) -> str:
-    hits = [
-        e.hits for e in published.authors_log() if (e.batch_size, e.training) == (size, "cached")
-    ]
-    return f"{sum(h == 0 for h in hits)} of {len(hits)}" if hits else "–"
+    log = published.authors_log()
+    hits = [e.hits for e in log if (e.batch_size, e.training) == (size, "cached")]
+    return f"{hits.count(0)} of {len(hits)}" if hits else "–"
+
+
+def _epochs_without_hit(runs: list[Run]) -> str:
+    """By seed."""
+    histories = [run.history.epochs for run in runs]
+    return ", ".join(f"{sum(e.skipped == 0 for e in h)} of {len(h)}" for h in histories)
 
 
 def similarity_stages(found: list[Stages]) -> pd.DataFrame:
     """Fig. 5 and 6: how similar ten images are to ten cached vectors, early and late."""
     n = f", n = {len(found)}"
-    stages = {"early (Fig. 5)": [f.early for f in found], "late (Fig. 6)": [f.late for f in found]}
-    printed = {"early (Fig. 5)": published.FIG5, "late (Fig. 6)": published.FIG6}
+    early, late = [f.early for f in found], [f.late for f in found]
+    stages = (
+        ("early (Fig. 5)", early, published.FIG5, "1"),
+        ("late (Fig. 6)", late, published.FIG6, "–"),
+    )
     rows = []
-    for name, of_stage in stages.items():
-        known = printed[name]
-        lowest = [stage.similarity.min().item() for stage in of_stage]
-        rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", spread(lowest, 3) + n))
-    for name, of_stage in stages.items():
-        classes = ", ".join(str(_lowest_image(stage)) for stage in of_stage)
-        rows.append((f"class of that image, {name}", str(printed[name].image), f"{classes}{n}"))
-    for name, of_stage in stages.items():
-        classes = ", ".join(str(_lowest_own(stage)) for stage in of_stage)
+    for name, seeds, known, _ in stages:
+        lowest = spread([stage.similarity.min().item() for stage in seeds], 3)
+        rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", lowest + n))
+    for name, seeds, known, _ in stages:
+        classes = [int(s.labels[s.similarity.min(dim=1).values.argmin()]) for s in seeds]
+        rows.append((f"class of that image, {name}", str(known.image), _listed(classes) + n))
+    for name, seeds, _, own in stages:
+        classes = [int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds]
         quantity = f"class least similar to its own vector, all test images, {name}"
-        own = "1" if name.startswith("early") else "–"
-        rows.append((quantity, own, f"{classes}{n}"))
-    wider = sum(f.late.similarity.min() < f.early.similarity.min() for f in found)
+        rows.append((quantity, own, _listed(classes) + n))
+    lower = sum(
+        bool(b.similarity.min() < a.similarity.min()) for a, b in zip(early, late, strict=True)
+    )
     quantity = "seeds in which the late similarities reach lower than the early ones"
-    rows.append((quantity, "no", f"{int(wider)} of {len(found)}"))
+    rows.append((quantity, "no", f"{lower} of {len(found)}"))
     return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
 
 
-def _lowest_image(stage: Stage) -> int:
-    return int(stage.labels[stage.similarity.min(dim=1).values.argmin()])
-
-
-def _lowest_own(stage: Stage) -> int:
-    return int(stage.own.nan_to_num(nan=1.0).argmin())
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
 
 
 def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.DataFrame:
@@ -279,60 +264,51 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
     The change of the share skipped is that of the last epoch, paired by seed, against the row
     before or the first row.
     """
-    rows = []
-    for number, reading in enumerate(found):
-        other = found[max(0, number - 1)] if against == "previous" else found[0]
-        runs = this_run(len(reading.runs))
-        rows.append(
-            {
-                "Option": reading.option or "–",
-                "Set to": reading.value or "no cache",
-                f"{runs}: skipped, first epoch (%)": spread([r.skipped(0) for r in reading.runs]),
-                "This run: skipped, last epoch (%)": spread([r.skipped(-1) for r in reading.runs]),
-                "This run: change (points)": "–"
-                if number == 0
-                else difference(
-                    [r.skipped(-1) for r in reading.runs], [r.skipped(-1) for r in other.runs]
-                ),
-                "This run: test accuracy (%)": spread([r.test_accuracy for r in reading.runs]),
-            }
-        )
-    return pd.DataFrame(rows)
+
+    n = this_run(len(found[0].runs))
+
+    def skipped(number: int, epoch: int = -1) -> list[float]:
+        return [run.skipped(epoch) for run in found[number].runs]
+
+    def change(number: int) -> str:
+        other = number - 1 if against == "previous" else 0
+        return difference(skipped(number), skipped(other)) if number else "–"
+
+    columns: dict[str, Callable[[int], str]] = {
+        "Option": lambda i: found[i].option or "–",
+        "Set to": lambda i: found[i].value or "no cache",
+        f"{n}: skipped, first epoch (%)": lambda i: spread(skipped(i, 0)),
+        "This run: skipped, last epoch (%)": lambda i: spread(skipped(i)),
+        "This run: change (points)": change,
+        "This run: test accuracy (%)": lambda i: spread([r.test_accuracy for r in found[i].runs]),
+    }
+    return _frame(range(len(found)), columns)
 
 
 def missing_class(found: list[MissingClass]) -> pd.DataFrame:
     """Probability in percent that an epoch's first batch misses a class."""
-    rows = [
-        (
-            str(row.batch_size),
-            _log_epochs_without_hit(row.batch_size),
-            f"{100 * row.exact:.3g}",
-            f"{100 * row.simulated:.2f} ({row.draws:,} draws)",
-        )
-        for row in found
-    ]
-    log = "Authors' log: epochs without a hit"
-    columns = ["Batch size", log, "This run: exact (%)", "This run: simulated (%)"]
-    return pd.DataFrame(rows, columns=columns)
+    columns: dict[str, Callable[[MissingClass], str]] = {
+        "Batch size": lambda row: str(row.batch_size),
+        "Authors' log: epochs without a hit": lambda row: _log_epochs_without_hit(row.batch_size),
+        "This run: exact (%)": lambda row: f"{100 * row.exact:.3g}",
+        "This run: simulated (%)": lambda row: f"{100 * row.simulated:.2f} ({row.draws:,} draws)",
+    }
+    return _frame(found, columns)
 
 
 def missing_class_effect(found: list[Reading]) -> pd.DataFrame:
     """What a missing class does: epochs without a hit, images skipped, accuracy in percent."""
-    rows = []
-    for reading in found:
-        histories = [run.history for run in reading.runs]
-        names = {"": "no cache", "released": "as released", "ignore": "missing class ignored"}
-        rows.append(
-            {
-                "Cache": names[reading.value],
-                f"{this_run(len(histories))}: epochs without a hit": ", ".join(
-                    f"{sum(e.skipped == 0 for e in h.epochs)} of {len(h.epochs)}" for h in histories
-                ),
-                "This run: skipped (%)": spread([_mean_skipped(run) for run in reading.runs]),
-                "This run: test accuracy (%)": spread([r.test_accuracy for r in reading.runs]),
-            }
-        )
-    return pd.DataFrame(rows)
+    names = {"": "no cache", "released": "as released", "ignore": "missing class ignored"}
+    n = this_run(len(found[0].runs))
+    columns: dict[str, Callable[[Reading], str]] = {
+        "Cache": lambda reading: names[reading.value],
+        f"{n}: epochs without a hit": lambda reading: _epochs_without_hit(reading.runs),
+        "This run: skipped (%)": lambda reading: spread([_mean_skipped(r) for r in reading.runs]),
+        "This run: test accuracy (%)": lambda reading: spread(
+            [r.test_accuracy for r in reading.runs]
+        ),
+    }
+    return _frame(found, columns)
 
 
 def _mean_skipped(run: Run) -> float:
@@ -341,42 +317,39 @@ def _mean_skipped(run: Run) -> float:
 
 def input_scales(found: list[Scaled]) -> pd.DataFrame:
     """Fig. 7 in small, by input scale: accuracies and images skipped in percent."""
-    rows = []
-    for scaled in found:
-        final = {c: [run.test_accuracy for run in getattr(scaled, c)] for c in ("plain", "cached")}
-        rows.append(
-            {
-                "Input scale": scaled.input_scale,
-                f"{this_run(len(scaled.plain))}: plain": spread(final["plain"]),
-                "This run: cached": spread(final["cached"]),
-                "This run: cached − plain (points)": difference(final["cached"], final["plain"]),
-                "This run: skipped (%)": spread([_mean_skipped(run) for run in scaled.cached]),
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def final(runs: list[Run]) -> list[float]:
+        return [run.test_accuracy for run in runs]
+
+    columns: dict[str, Callable[[Scaled], str]] = {
+        "Input scale": lambda s: s.input_scale,
+        f"{this_run(len(found[0].plain))}: plain": lambda s: spread(final(s.plain)),
+        "This run: cached": lambda s: spread(final(s.cached)),
+        "This run: cached − plain (points)": lambda s: difference(final(s.cached), final(s.plain)),
+        "This run: skipped (%)": lambda s: spread([_mean_skipped(run) for run in s.cached]),
+    }
+    return _frame(found, columns)
+
+
+EXITS = {
+    "hits": "leave (%)",
+    "precision": "precision (%)",
+    "network_on_hits": "network on the same (%)",
+    "accuracy": "accuracy (%)",
+    "network": "without exits (%)",
+    "nearest": "all by nearest class (%)",
+    "saved": "multiply-adds saved (%)",
+}
 
 
 def exits(found: list[list[ExitLayer]], timed: bool = False) -> pd.DataFrame:
     """Leaving a trained network at a layer: rates and accuracies in percent, or times."""
-    columns = {
-        "hits": "leave (%)",
-        "precision": "precision (%)",
-        "network_on_hits": "network on the same (%)",
-        "accuracy": "accuracy (%)",
-        "network": "without exits (%)",
-        "nearest": "all by nearest class (%)",
-        "saved": "multiply-adds saved (%)",
-    }
-    if timed:
-        columns = {"time": "seconds, ratio to no exits"}
-    rows = []
-    for of_layer in zip(*found, strict=True):
-        values = {
-            text: spread([getattr(row, name) for row in of_layer], 2 if timed else 1)
-            for name, text in columns.items()
-        }
-        rows.append({"Layer": of_layer[0].layer} | values)
-    return pd.DataFrame(rows)
+    columns = {"time": "seconds, ratio to no exits"} if timed else EXITS
+    return pd.DataFrame(
+        {"Layer": rows[0].layer}
+        | {h: spread([getattr(r, k) for r in rows], 1 + timed) for k, h in columns.items()}
+        for rows in zip(*found, strict=True)
+    )
 
 
 def map_training(rows: list[Row], dataset_name: str) -> pd.DataFrame:
