@@ -4,8 +4,11 @@ The public names; everything else is reached through its module.
 """
 
 from fmlib.attacks import fgsm as fgsm
+from fmlib.attacks import pgd as pgd
 from fmlib.attacks import released_perturbation as released_perturbation
+from fmlib.attacks import restarted_pgd as restarted_pgd
 from fmlib.attacks import sign_noise as sign_noise
+from fmlib.attacks import square_attack as square_attack
 from fmlib.caching import PRINTED as PRINTED
 from fmlib.caching import RELEASED as RELEASED
 from fmlib.caching import CacheConfig as CacheConfig

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fmlib import published
-from fmlib.experiments.adversarial_robustness import VICTIMS, Examples, Perturbation, Robustness
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    VICTIMS,
+    Examples,
+    Perturbation,
+    Robustness,
+    Victim,
+)
 from fmlib.experiments.caching import (
     CONDITIONS,
     Anatomy,
@@ -366,31 +373,32 @@ def _points(ax: Axes, x: float, values: Sequence[float], quantity: str, fill: st
     ax.hlines(fmean(values), x - 0.09, x + 0.09, color=colour, lw=2)
 
 
-def robustness(runs: list[Robustness], eps: float) -> None:
-    """Fig. 10: accuracy of the three models after every kind of perturbation at one eps."""
-    kinds: list[tuple[str, Perturbation | None, float]] = [
-        ("unchanged", None, 0.0),
-        ("sign noise", "sign noise", eps),
-        ("FGSM by base model", "fgsm on base", eps),
-        ("FGSM by map model", "fgsm on maps", eps),
-        ("as released", "released", eps),
-        ("clamp alone", "released", 0.0),
-    ]
-    _, ax = plt.subplots(figsize=(WIDTH, 3.6))
-    for position, (_, perturbation, size) in enumerate(kinds):
-        for shift, model in zip((-0.22, 0.0, 0.22), VICTIMS, strict=True):
-            values = [
-                run.clean_accuracy("held_out", model)
-                if perturbation is None
-                else run.accuracy(perturbation, size, model)
-                for run in runs
-            ]
-            _points(ax, position + shift, [v for v in values if v is not None], model)
+def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
+    """Fig. 10 as curves over eps, a panel per perturbation; a point per seed, lines for means."""
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True, sharey=True)
+    panels: dict[Perturbation, Victim | None] = {"sign noise": None}
+    panels |= {perturbation: source for source, perturbation in FGSM_ON.items()}
+    for ax, (perturbation, source) in zip(axes.flat, panels.items(), strict=True):
+        for model in VICTIMS:
+            style = {"color": PALETTE[model], "marker": MARKERS[model]}
+            means = []
+            for eps in (0.0, *epsilons):
+                kind = perturbation if eps else "unchanged"
+                values = [run.accuracy(kind, eps, model) for run in runs]
+                known = [value for value in values if value is not None]
+                ax.plot([eps] * len(known), known, ls="", ms=4, alpha=0.5, **style)
+                means.append(fmean(known) if known else float("nan"))
+            line = "-" if model == source else "--"
+            ax.plot((0.0, *epsilons), means, color=PALETTE[model], lw=2, ls=line)
+        ax.set(title="sign noise" if source is None else f"FGSM by {NAMES[source]}", ylim=(-3, 102))
     for model in VICTIMS:
-        ax.plot([], [], MARKERS[model], color=PALETTE[model], label=NAMES[model])
-    ax.set_xticks(range(len(kinds)), [_label(name, 10) for name, *_ in kinds])
-    ax.set(ylabel="accuracy (%)", ylim=(0, 102), title=f"ε = {eps:g}, n = {len(runs)}")
-    _legend_below(ax)
+        axes[1][1].plot([], [], color=PALETTE[model], marker=MARKERS[model], label=NAMES[model])
+    axes[1][1].plot([], [], "k-", label="by its own gradient")
+    for ax in axes[1]:
+        ax.set_xlabel("ε (pixels of 0 to 1)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy (%)")
+    _legend_below(axes[1][1])
 
 
 def perturbed_examples(found: Examples, class_names: Sequence[str]) -> None:

@@ -13,9 +13,15 @@ from typing import Any, Literal
 import pandas as pd
 from IPython.display import Markdown, display
 
-from fmlib import published
+from fmlib import published, stats
 from fmlib.data import Dataset
-from fmlib.experiments.adversarial_robustness import VICTIMS, Perturbation, Robustness, Victim
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    VICTIMS,
+    Perturbation,
+    Robustness,
+    SignOfMasking,
+)
 from fmlib.experiments.caching import (
     CONDITIONS,
     Comparison,
@@ -39,6 +45,26 @@ MODEL_NAMES: dict[Model, str] = {
     "base": "base model",
     "maps": "map model",
     "originals": "control: originals",
+}
+PERTURBATION_NAMES: dict[Perturbation, str] = {
+    "unchanged": "unchanged",
+    "released": "as released",
+    "sign noise": "random sign noise",
+    "fgsm on base": "FGSM by base model",
+    "fgsm on maps": "FGSM by map model",
+    "fgsm on originals": "FGSM by control",
+    "own fgsm": "FGSM, each by its own gradient",
+    "own pgd": "PGD, one path, each by its own gradient",
+    "own restarts": "PGD with restarts, each by its own gradient",
+    "own squares": "Square Attack, each by its own outputs",
+}
+SIGNS_OF_MASKING: dict[SignOfMasking, str] = {
+    "iterated": "one path of PGD (a) is weaker than FGSM (b)",
+    "transfer": "FGSM by itself (a) is weaker than FGSM by another model (b)",
+    "gradient-free": "PGD with restarts (a) is weaker than the Square Attack (b)",
+    "no gradient": "images without a gradient (a; b is none)",
+    "eps 1": "FGSM at ε = 1 (a) leaves more than chance (b)",
+    "eps 1 iterated": "PGD with restarts at ε = 1 (a) leaves more than chance (b)",
 }
 
 
@@ -446,34 +472,78 @@ def released_robustness(runs: list[Robustness]) -> pd.DataFrame:
 
 
 def attacks(runs: list[Robustness]) -> pd.DataFrame:
-    """Accuracy in percent under a proper attack on [0, 1], by whose gradient it uses."""
-    names: dict[Perturbation, str] = {
-        "sign noise": "random sign noise",
-        "fgsm on base": "FGSM by base model",
-        "fgsm on maps": "FGSM by map model",
-    }
+    """Accuracy in percent under one proper step on [0, 1], by whose gradient it uses."""
+    return _perturbed(runs, ["sign noise", *FGSM_ON.values()])
+
+
+def own_attacks(runs: list[Robustness]) -> pd.DataFrame:
+    """Accuracy in percent of each model under attacks on itself, on the same images."""
+    return _perturbed(runs, ["own fgsm", "own pgd", "own restarts", "own squares"])
+
+
+def _perturbed(runs: list[Robustness], perturbations: Sequence[Perturbation]) -> pd.DataFrame:
     rows = [
-        {"Perturbation": name, "ε": f"{eps:g}"} | _victims(runs, perturbation, eps)
-        for perturbation, name in names.items()
-        for eps in _epsilons(runs, perturbation)
+        {"Perturbation": PERTURBATION_NAMES[perturbation], "ε": f"{eps:g}"}
+        | _victims(runs, perturbation, eps)
+        for perturbation in perturbations
+        for eps in _epsilons(runs, "own fgsm")
     ]
     return pd.DataFrame(rows)
 
 
 def _epsilons(runs: list[Robustness], perturbation: Perturbation) -> list[float]:
-    return sorted({c.eps for run in runs for c in run.cells if c.perturbation == perturbation})
+    return sorted({o.eps for run in runs for o in run.outcomes if o.perturbation == perturbation})
 
 
 def _victims(runs: list[Robustness], perturbation: Perturbation, eps: float) -> dict[str, str]:
-    """One column per model; a model attacked by its own gradient is marked."""
-    own: dict[Perturbation, Victim] = {"fgsm on base": "base", "fgsm on maps": "maps"}
+    """One column per model; of shared images, those by a model's own gradient are marked."""
     return {
         f"{this_run(len(runs))}: {MODEL_NAMES[model]}": finished(
             [run.accuracy(perturbation, eps, model) for run in runs]
         )
-        + (" white-box" if own.get(perturbation) == model else "")
+        + (" white-box" if perturbation == FGSM_ON[model] else "")
         for model in VICTIMS
     }
+
+
+def masking(runs: list[Robustness], eps: float) -> pd.DataFrame:
+    """Signs that gradients are hidden, by model: numbers in percent, and in how many seeds."""
+    table = []
+    for sign, name in SIGNS_OF_MASKING.items():
+        for model in VICTIMS:
+            pairs = [found[sign] for run in runs if (found := run.masking(model, eps))]
+            seen = sum(a > b for a, b in pairs)
+            table.append(
+                {
+                    "Sign of masking": name,
+                    "Model": MODEL_NAMES[model],
+                    f"{this_run(len(runs))}: a (%)": spread([a for a, _ in pairs]),
+                    "This run: b (%)": spread([b for _, b in pairs]),
+                    "Seen": f"yes, {seen} of {len(pairs)}" if seen else "no" if pairs else "–",
+                }
+            )
+    return pd.DataFrame(table)
+
+
+def paired_images(runs: list[Robustness]) -> pd.DataFrame:
+    """Images that only one of two models gets right, seed by seed, with McNemar's exact p."""
+    table = []
+    for perturbation, name in PERTURBATION_NAMES.items():
+        shown = {0.0, *_epsilons(runs, "own fgsm")} & {*_epsilons(runs, perturbation)}
+        for eps in sorted(shown):
+            found = [r.outcome(perturbation, eps) for r in runs if not r.maps_divergence]
+            p = [stats.mcnemar(o.only_base, o.only_maps) for o in found]
+            table.append(
+                {
+                    "Perturbation": name,
+                    "ε": f"{eps:g}",
+                    "Images": ", ".join(sorted({f"{o.n:,}" for o in found})) or "–",
+                    "Only base right": ", ".join(str(o.only_base) for o in found) or "–",
+                    "Only maps right": ", ".join(str(o.only_maps) for o in found) or "–",
+                    "p": ", ".join("<0.001" if x < 0.001 else f"{x:.3f}" for x in p) or "–",
+                }
+            )
+    return pd.DataFrame(table)
 
 
 def summary(rows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
@@ -594,20 +664,17 @@ def _gap_change(row: published.Fig9Row) -> float:
 
 
 def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
-    """What chapter 04 comes to: map model minus base model, by perturbation and eps."""
-    names: dict[Perturbation, str] = {
-        "released": "as released",
-        "fgsm on base": "FGSM by base model",
-        "fgsm on maps": "FGSM by map model",
-    }
+    """What chapter 04 comes to: map model minus base model by perturbation, signs of masking."""
     printed = {row.eps: row for row in published.FIG10}
     table = []
-    for perturbation, name in names.items():
-        for eps in _epsilons(runs, perturbation):
+    shown: list[Perturbation] = ["released", "fgsm on base", "fgsm on maps", "own restarts"]
+    for perturbation in shown:
+        for eps in _epsilons(runs, "released" if perturbation == "released" else "own fgsm"):
             known = printed.get(eps) if perturbation == "released" else None
             maps = [run.accuracy(perturbation, eps, "maps") for run in runs]
             base = [run.accuracy(perturbation, eps, "base") for run in runs]
             detail = "clamp alone" if eps == 0 else f"ε = {eps:g}"
+            name = PERTURBATION_NAMES[perturbation]
             table.append(
                 (
                     f"Fig. 10, {name}, {detail}: map − base model (points)",

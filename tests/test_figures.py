@@ -57,6 +57,7 @@ def fig9() -> list[Row]:
 
 CONDITIONS = ["plain", "cached", "random skipping"]
 MODELS = ["base model", "map model", "control: originals"]
+EPS = "ε (pixels of 0 to 1)"
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,15 @@ MODELS = ["base model", "map model", "control: originals"]
             ["train", "test"],
         ),
         (
-            lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], 0.25),
-            [("", "accuracy (%)")],
-            ["ε = 0.25, n = 2"],
-            MODELS,
+            lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], [0.1, 0.5]),
+            [("", "accuracy (%)"), ("", ""), (EPS, "accuracy (%)"), (EPS, "")],
+            [
+                "sign noise",
+                "FGSM by base model",
+                "FGSM by map model",
+                "FGSM by control: originals",
+            ],
+            [*MODELS, "by its own gradient"],
         ),
     ],
     ids=["fig-7", "fig-7-hits", "fig-8", "fig-5-6", "scales", "exits", "fig-9", "fig-10"],
@@ -159,16 +165,29 @@ def test_curves_are_the_means_over_seeds() -> None:
     assert len(right.lines) == 3 * (2 + 1)
 
 
-def test_points_of_figure_10_are_the_measured_ones() -> None:
-    [ax] = draw(lambda: figures.robustness([results.robustness(0)], 0.25))
-    names = [label.get_text().replace("\n", " ") for label in ax.get_xticklabels()]
-    assert names == [
-        "unchanged", "sign noise", "FGSM by base model", "FGSM by map model", "as released",
-        "clamp alone",
-    ]  # fmt: skip
-    points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
-    drawn = [point for point in points if len(point) == 1]
-    assert drawn == [[85.0], [75.0], [95.0]] + 5 * [[40.0], [30.0], [50.0]]
+def test_curves_of_figure_10_begin_with_unchanged_images() -> None:
+    runs = [results.robustness(seed) for seed in (0, 2)]
+    for number, ax in enumerate(draw(lambda: figures.robustness(runs, [0.1, 0.5]))):
+        drawn = [line for line in ax.lines if len(np.asarray(line.get_xdata())) == 3]
+        assert [np.asarray(line.get_xdata()).tolist() for line in drawn] == 3 * [[0, 0.1, 0.5]]
+        assert [np.asarray(line.get_ydata()).tolist() for line in drawn] == [
+            [86, 41, 41], [76, 31, 31], [96, 51, 51]
+        ]  # fmt: skip
+        # The first panel is noise; in each other one model is attacked by its own gradient.
+        assert [line.get_linestyle() == "-" for line in drawn] == [
+            model == number - 1 for model in range(3)
+        ]
+        points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines if line not in drawn]
+        assert points[:6] == [[85, 87], [40, 42], [40, 42], [75, 77], [30, 32], [30, 32]]
+
+
+def test_a_diverged_map_model_is_missing_from_the_curves_of_figure_10() -> None:
+    run = results.robustness(0).model_copy(update={"maps_divergence": results.DIVERGENCE})
+    panels = draw(lambda: figures.robustness([run], [0.1]))
+    lines = [[np.asarray(line.get_ydata()) for line in ax.lines] for ax in panels]
+    means = [[y for y in panel if len(y) == 2] for panel in lines]
+    missing = [[bool(np.isnan(y[-1])) for y in panel] for panel in means]
+    assert missing == [[False, True, False]] * 2 + [[True] * 3] + [[False, True, False]]
 
 
 def test_map_models_that_diverged_are_not_drawn() -> None:
@@ -179,8 +198,8 @@ def test_map_models_that_diverged_are_not_drawn() -> None:
 
 
 def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"eps 0\.5 .* was not measured"):
-        figures.robustness([results.robustness(0)], 0.5)
+    with pytest.raises(ValueError, match=r"eps 0\.3 was not measured"):
+        figures.robustness([results.robustness(0)], [0.3])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import tables
+from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from tests import results
 
@@ -331,7 +332,67 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
         ["random sign noise", "0.1", "40.0", "30.0", "50.0"],
         ["FGSM by base model", "0.1", "40.0 white-box", "30.0", "50.0"],
         ["FGSM by map model", "0.1", "40.0", "30.0 white-box", "50.0"],
+        ["FGSM by control", "0.1", "40.0", "30.0", "50.0 white-box"],
     ]
+
+
+def test_own_attacks_leave_out_eps_1() -> None:
+    table = tables.own_attacks([results.robustness(0, (0.1,))])
+    assert rows(table, *table) == [
+        ["FGSM, each by its own gradient", "0.1", "40.0", "30.0", "50.0"],
+        ["PGD, one path, each by its own gradient", "0.1", "35.0", "25.0", "45.0"],
+        ["PGD with restarts, each by its own gradient", "0.1", "34.0", "24.0", "44.0"],
+        ["Square Attack, each by its own outputs", "0.1", "38.0", "22.0", "48.0"],
+    ]
+
+
+def test_masking_says_yes_where_the_first_number_exceeds_the_second() -> None:
+    runs = [results.robustness(seed) for seed in (0, 5)]
+    runs[1] = runs[1].model_copy(update={"no_gradient": dict.fromkeys(VICTIMS, 0.0)})
+    table = tables.masking(runs, 0.1)
+    assert len(table) == 6 * 3
+    seen = {(row[0], row[1]): row[2:] for row in rows(table, *table) if row[-1] != "no"}
+    names = {str(sign): name for sign, name in tables.SIGNS_OF_MASKING.items()}
+    # FGSM by another model leaves each as many as FGSM by itself: equal is not more.
+    assert seen == {
+        (names["gradient-free"], "map model"): [
+            "26.5 (24.0–29.0)", "24.5 (22.0–27.0)", "yes, 2 of 2"
+        ],
+        (names["no gradient"], "control: originals"): [
+            "1.2 (0.0–2.5)", "0.0 (0.0–0.0)", "yes, 1 of 2"
+        ],
+        **{
+            (names[sign], model): [a, "35.0 (35.0–35.0)", found]
+            for sign, model, a, found in (
+                ("eps 1", "base model", "42.5 (40.0–45.0)", "yes, 2 of 2"),
+                ("eps 1", "control: originals", "52.5 (50.0–55.0)", "yes, 2 of 2"),
+                ("eps 1 iterated", "base model", "36.5 (34.0–39.0)", "yes, 1 of 2"),
+                ("eps 1 iterated", "control: originals", "46.5 (44.0–49.0)", "yes, 2 of 2"),
+            )
+        },
+    }  # fmt: skip
+
+
+def test_paired_images_count_seed_by_seed() -> None:
+    """7 against 2: twice (1 + 9 + 36) of 512; 7 against 3: twice (1 + 10 + 45 + 120) of 1024."""
+    table = tables.paired_images([results.robustness(seed, (0.1,)) for seed in (0, 1)])
+    assert rows(table, "Perturbation", "ε", "Images")[:4] == [
+        ["unchanged", "0", "1,200"],
+        ["as released", "0", "1,200"],
+        ["as released", "0.1", "1,200"],
+        ["random sign noise", "0.1", "1,200"],
+    ]
+    assert len(table) == 1 + 2 + 4 + 4
+    assert set(table["Images"][7:]) == {"40"}
+    counts = rows(table, "Only base right", "Only maps right", "p")
+    assert counts == len(table) * [["7, 7", "2, 3", "0.180, 0.344"]]
+
+
+def test_paired_images_of_a_tiny_p() -> None:
+    run = results.robustness(0)
+    outcomes = tuple(o.model_copy(update={"only_base": 40}) for o in run.outcomes)
+    table = tables.paired_images([run.model_copy(update={"outcomes": outcomes})])
+    assert set(table["p"]) == {"<0.001"}
 
 
 def test_what_needs_a_diverged_map_model_is_a_dash() -> None:
@@ -345,7 +406,26 @@ def test_what_needs_a_diverged_map_model_is_a_dash() -> None:
         [False, True, False],
         [False, True, False],
         [True, True, True],
+        [False, True, False],
     ]
+    masked = tables.masking(runs, 0.1)
+    assert rows(masked, *masked)[1][1:] == ["map model", DASH, DASH, DASH]
+    paired = tables.paired_images(runs)
+    assert rows(paired, *paired)[0] == ["unchanged", "0", DASH, DASH, DASH, DASH]
+
+
+def test_transfer_from_a_diverged_map_model_is_no_sign() -> None:
+    """FGSM by the map model leaves the base model 40, by the control 41, by itself 40.5 %."""
+    run = results.robustness(0, (0.1,))
+    own, control = ({"base": value, "maps": 0.0, "originals": 0.0} for value in (40.5, 41.0))
+    new = {"fgsm on base": own, "fgsm on originals": control}
+    outcomes = tuple(
+        o.model_copy(update={"accuracy": new.get(o.perturbation, o.accuracy)}) for o in run.outcomes
+    )
+    run = run.model_copy(update={"outcomes": outcomes})
+    assert run.masking("base", 0.1)["transfer"] == (40.5, 40.0)
+    diverged = run.model_copy(update={"maps_divergence": results.DIVERGENCE})
+    assert diverged.masking("base", 0.1)["transfer"] == (40.5, 41.0)
 
 
 def test_robustness_summary() -> None:
@@ -359,6 +439,8 @@ def test_robustness_summary() -> None:
         "Fig. 10, FGSM by base model, ε = 0.25",
         "Fig. 10, FGSM by map model, ε = 0.1",
         "Fig. 10, FGSM by map model, ε = 0.25",
+        "Fig. 10, PGD with restarts, each by its own gradient, ε = 0.1",
+        "Fig. 10, PGD with restarts, each by its own gradient, ε = 0.25",
     ]
-    assert table["Published"].tolist() == [DASH, DASH, "+13.06", DASH, DASH, DASH, DASH]
+    assert table["Published"].tolist() == [DASH, DASH, "+13.06", *6 * [DASH]]
     assert set(table["This run"]) == {"-10.0, n = 1"}

@@ -1,6 +1,7 @@
 """Chapter 04: base model and feature-map model on perturbed images, with controls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
@@ -13,8 +14,22 @@ from fmlib.training import Divergence, evaluate, fit, predict
 
 Victim = Literal["base", "maps", "originals"]
 VICTIMS: tuple[Victim, ...] = ("base", "maps", "originals")
-Perturbation = Literal["released", "fgsm on base", "fgsm on maps", "sign noise"]
+Shared = Literal[
+    "unchanged", "released", "sign noise", "fgsm on base", "fgsm on maps", "fgsm on originals"
+]
+Own = Literal["own fgsm", "own pgd", "own restarts", "own squares"]
+Perturbation = Shared | Own
+"""Shared: all models see the same images.  Own: each sees those made against itself."""
+FGSM_ON: dict[Victim, Shared] = {
+    "base": "fgsm on base",
+    "maps": "fgsm on maps",
+    "originals": "fgsm on originals",
+}
+SignOfMasking = Literal[
+    "iterated", "transfer", "gradient-free", "no gradient", "eps 1", "eps 1 iterated"
+]
 Eps = Annotated[float, Field(ge=0, le=1)]
+Epsilons = Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)]
 
 
 class RobustnessSettings(Settings):
@@ -26,9 +41,13 @@ class RobustnessSettings(Settings):
     map_epochs: Count = Field(description="epochs on the feature maps")
     map_images: Count = Field(description="images whose feature maps are trained on")
     layer: str = Field(description="layer whose feature maps become images")
-    epsilons: Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)] = Field(
-        description="largest changes of a pixel, 0 to 1"
-    )
+    epsilons: Epsilons = Field(description="largest changes of a pixel in the tables, 0 to 1")
+    curve: Epsilons = Field(description="largest changes of a pixel in the curve, 0 to 1")
+    n_attacked: Count = Field(description="held-out images for PGD and the Square Attack")
+    pgd_steps: Count = Field(description="gradients taken on one path of PGD")
+    pgd_step: float = Field(gt=0, le=2, description="size of a step of PGD, as a share of epsilon")
+    restarts: Count = Field(description="random starts of PGD")
+    queries: Count = Field(description="outputs that the Square Attack may ask for, per image")
     seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
 
     def images_needed(self) -> int:
@@ -36,9 +55,18 @@ class RobustnessSettings(Settings):
         return self.n_train + self.n_held_out
 
     @model_validator(mode="after")
-    def _enough_images(self) -> Self:
+    def _possible(self) -> Self:
         if self.map_images > self.n_train:
             raise ValueError(f"map_images is {self.map_images}, more than n_train = {self.n_train}")
+        if self.n_attacked > self.n_held_out:
+            raise ValueError(
+                f"n_attacked is {self.n_attacked}, more than n_held_out = {self.n_held_out}"
+            )
+        if self.pgd_steps * self.pgd_step < 1:
+            raise ValueError(
+                f"pgd_steps x pgd_step is {self.pgd_steps * self.pgd_step:g}; make it at least 1, "
+                "or PGD cannot come as far as FGSM"
+            )
         return self
 
 
@@ -48,65 +76,107 @@ _QUICK = {
     "n_test": 1000,
     "learning_rate": 0.1,
     "input_scale": "unit",
-    "n_held_out": 2000,
+    "n_held_out": 500,
     "batch_size": 64,
     "epochs": 3,
     "map_epochs": 2,
     "map_images": 500,
     "layer": "conv1",
     "epsilons": (0.15, 0.25),
+    "curve": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    "n_attacked": 125,
+    "pgd_steps": 10,
+    "pgd_step": 0.25,
+    "restarts": 2,
+    "queries": 200,
     "seeds": 2,
 }
 PROFILES = {
     "smoke": _QUICK
     | {"n_train": 200, "n_test": 100, "n_held_out": 100, "epochs": 1, "map_epochs": 1}
-    | {"map_images": 10},
+    | {"map_images": 10, "curve": (0.1, 0.3), "n_attacked": 20, "pgd_steps": 4, "queries": 10},
     "quick": _QUICK,
     "paper": _QUICK
     | {"n_train": 50_000, "n_test": 10_000, "n_held_out": 10_000, "epochs": 10}
-    | {"map_images": 5_000, "seeds": 5, "learning_rate": 0.01, "input_scale": "released"},
+    | {"map_images": 5_000, "seeds": 5, "learning_rate": 0.01, "input_scale": "released"}
+    | {"n_attacked": 1000, "pgd_steps": 40, "pgd_step": 0.1, "restarts": 10, "queries": 5000},
 }
 
 
-class Cell(BaseModel):
-    """Accuracy in percent of one model on the held-out images after one perturbation."""
+class Outcome(BaseModel):
+    """How the models fare under one perturbation of n images; accuracies in percent.
+
+    `only_base` and `only_maps` are the images that one of these two models alone gets right.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     perturbation: Perturbation
     eps: float
-    victim: Victim
-    accuracy: float
+    n: int
+    accuracy: dict[Victim, float]
+    only_base: int
+    only_maps: int
 
 
 class Robustness(BaseModel):
-    """Everything measured with one seed; accuracies in percent, by model."""
+    """Everything measured with one seed; accuracies and shares in percent, by model.
+
+    `no_gradient` is the share of held-out images whose gradient is zero in every pixel;
+    `chance` is the share of their most frequent class.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int
     test_accuracy: dict[Victim, float]
-    held_out_accuracy: dict[Victim, float]
-    cells: tuple[Cell, ...]
+    outcomes: tuple[Outcome, ...]
+    no_gradient: dict[Victim, float]
+    chance: float
     maps_divergence: Divergence | None = None
 
     def clean_accuracy(self, split: Literal["test", "held_out"], victim: Victim) -> float | None:
         """Accuracy on unchanged images; None for a map model whose training diverged."""
-        accuracies = self.test_accuracy if split == "test" else self.held_out_accuracy
-        return None if victim == "maps" and self.maps_divergence else accuracies[victim]
+        if split == "held_out":
+            return self.accuracy("unchanged", 0.0, victim)
+        return None if victim == "maps" and self.maps_divergence else self.test_accuracy[victim]
+
+    def outcome(self, perturbation: Perturbation, eps: float) -> Outcome:
+        """What was measured under this perturbation, or ValueError."""
+        for found in self.outcomes:
+            if (found.perturbation, found.eps) == (perturbation, eps):
+                return found
+        raise ValueError(f"{perturbation!r} at eps {eps} was not measured")
 
     def accuracy(self, perturbation: Perturbation, eps: float, victim: Victim) -> float | None:
-        """The accuracy of one cell; None if it needs a map model whose training diverged."""
-        if self.maps_divergence and "maps" in (victim, perturbation.split()[-1]):
-            return None
-        found = [
-            cell.accuracy
-            for cell in self.cells
-            if (cell.perturbation, cell.eps, cell.victim) == (perturbation, eps, victim)
-        ]
-        if not found:
-            raise ValueError(f"{perturbation!r} at eps {eps} on {victim!r} was not measured")
-        return found[0]
+        """Accuracy of one model; None if it needs a map model whose training diverged."""
+        found = self.outcome(perturbation, eps).accuracy[victim]
+        needs_maps = "maps" in (victim, perturbation.split()[-1])
+        return None if self.maps_divergence and needs_maps else found
+
+    def masking(self, victim: Victim, eps: float) -> dict[SignOfMasking, tuple[float, float]]:
+        """Signs that a model hides its gradients (Athalye et al. 2018; Carlini et al. 2019).
+
+        For each sign two numbers in percent: it is seen where the first exceeds the second.
+        The first three compare accuracies at eps, the fourth the share of images without a
+        gradient with none, the last two the accuracies under FGSM and PGD at eps 1 with
+        chance.  Empty for a map model whose training diverged.
+        """
+        if victim == "maps" and self.maps_divergence:
+            return {}
+
+        def under(perturbation: Perturbation, size: float = eps) -> float:
+            return self.outcome(perturbation, size).accuracy[victim]
+
+        sources = [s for s in VICTIMS if s != victim and not (s == "maps" and self.maps_divergence)]
+        return {
+            "iterated": (under("own pgd"), under("own fgsm")),
+            "transfer": (under(FGSM_ON[victim]), min(under(FGSM_ON[s]) for s in sources)),
+            "gradient-free": (under("own restarts"), under("own squares")),
+            "no gradient": (self.no_gradient[victim], 0.0),
+            "eps 1": (under(FGSM_ON[victim], 1.0), self.chance),
+            "eps 1 iterated": (under("own restarts", 1.0), self.chance),
+        }
 
 
 class Examples(NamedTuple):
@@ -160,49 +230,102 @@ def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
 
 
 def run_once(settings: RobustnessSettings, seed: int) -> tuple[Robustness, Examples]:
-    """Train the models of one seed and measure them on every perturbation.
-
-    The released perturbation is measured at eps 0 too, where only its clamp is left.
-    """
+    """Train the models of one seed and measure them on every perturbation."""
     trained = train(settings, seed)
+    return measure(trained, settings, seed), _examples(trained, settings, seed)
+
+
+def measure(trained: Trained, settings: RobustnessSettings, seed: int) -> Robustness:
+    """Every perturbation of the held-out images, and every model's accuracy on them.
+
+    One step is taken on all of them, at each eps of the tables and of the curve and at 1;
+    the released perturbation at eps 0 too, where only its clamp is left.  Attacks of a model
+    by itself see the first `n_attacked` images; PGD with restarts is measured at eps 1 too.
+    """
     images, labels = trained.images, trained.labels
-    base_signs = attacks.gradient_sign(trained.models["base"], images, labels)
-    maps_signs = attacks.gradient_sign(trained.models["maps"], images, labels)
-    perturb: dict[Perturbation, Callable[[float], Tensor]] = {
-        "released": lambda eps: attacks.add_signs_as_released(images, base_signs, eps),
-        "fgsm on base": lambda eps: attacks.add_signs(images, base_signs, eps),
-        "fgsm on maps": lambda eps: attacks.add_signs(images, maps_signs, eps),
-        "sign noise": lambda eps: attacks.sign_noise(images, eps, seed),
+    signs = {
+        name: attacks.gradient_sign(model, images, labels) for name, model in trained.models.items()
     }
-    cells = []
-    for name, perturbed_by in perturb.items():
-        clamp_alone = [0.0] if name == "released" else []
-        for eps in sorted({*clamp_alone, *settings.epsilons}):
-            perturbed = perturbed_by(eps)
-            for victim, model in trained.models.items():
-                accuracy = evaluate(model, perturbed, labels)
-                cells.append(Cell(perturbation=name, eps=eps, victim=victim, accuracy=accuracy))
-    robustness = Robustness(
+    perturb: dict[Shared, Callable[[float], Tensor]] = {
+        "released": partial(attacks.add_signs_as_released, images, signs["base"]),
+        "sign noise": partial(attacks.sign_noise, images, seed=seed),
+    }
+    perturb |= {FGSM_ON[v]: partial(attacks.add_signs, images, sign) for v, sign in signs.items()}
+    outcomes = [_outcome(trained, "unchanged", 0.0, dict.fromkeys(VICTIMS, images))]
+    for shared, perturbed_by in perturb.items():
+        further = {0.0} if shared == "released" else {*settings.curve, 1.0}
+        for eps in sorted({*settings.epsilons, *further}):
+            same = dict.fromkeys(VICTIMS, perturbed_by(eps))
+            outcomes.append(_outcome(trained, shared, eps, same))
+    few, chosen = images[: settings.n_attacked], labels[: settings.n_attacked]
+    for own, attack in _own_attacks(settings, seed).items():
+        further = {1.0} if own == "own restarts" else set()
+        for eps in sorted({*settings.epsilons, *further}):
+            against = {v: attack(m, few, chosen, eps) for v, m in trained.models.items()}
+            outcomes.append(_outcome(trained, own, eps, against))
+    return Robustness(
         seed=seed,
         test_accuracy=trained.test_accuracy,
-        held_out_accuracy={
-            victim: evaluate(model, images, labels) for victim, model in trained.models.items()
-        },
-        cells=tuple(cells),
+        outcomes=tuple(outcomes),
+        no_gradient={name: _percent((sign == 0).flatten(1).all(1)) for name, sign in signs.items()},
+        chance=100 * labels.bincount().max().item() / len(labels),
         maps_divergence=trained.maps_divergence,
     )
-    return robustness, _examples(trained, max(settings.epsilons), seed)
 
 
-def _examples(trained: Trained, eps: float, seed: int, count: int = 8) -> Examples:
-    """The first held-out images: unchanged, by sign noise, by FGSM and as released."""
-    images, labels = trained.images[:count], trained.labels[:count]
+def _own_attacks(
+    settings: RobustnessSettings, seed: int
+) -> dict[Own, Callable[[nn.Module, Tensor, Tensor, float], Tensor]]:
+    """Attacks by what a model itself gives away: functions of model, images, labels and eps."""
+    path = partial(attacks.pgd, step=settings.pgd_step, steps=settings.pgd_steps)
+    return {
+        "own fgsm": attacks.fgsm,
+        "own pgd": path,
+        "own restarts": partial(
+            attacks.restarted_pgd, **path.keywords, restarts=settings.restarts, seed=seed
+        ),
+        "own squares": partial(attacks.square_attack, queries=settings.queries, seed=seed),
+    }
+
+
+def _outcome(
+    trained: Trained, perturbation: Perturbation, eps: float, perturbed: Mapping[Victim, Tensor]
+) -> Outcome:
+    """Judge each model on its images, which are the first held-out ones."""
+    n = len(perturbed["base"])
+    right = {
+        victim: predict(model, perturbed[victim]) == trained.labels[:n]
+        for victim, model in trained.models.items()
+    }
+    return Outcome(
+        perturbation=perturbation,
+        eps=eps,
+        n=n,
+        accuracy={victim: _percent(mask) for victim, mask in right.items()},
+        only_base=int((right["base"] & ~right["maps"]).sum()),
+        only_maps=int((right["maps"] & ~right["base"]).sum()),
+    )
+
+
+def _percent(mask: Tensor) -> float:
+    """Share of what is true in a mask (N,), in percent."""
+    return 100 * mask.sum().item() / len(mask)
+
+
+def _examples(
+    trained: Trained, settings: RobustnessSettings, seed: int, count: int = 8
+) -> Examples:
+    """The first held-out images: unchanged, and under every kind of perturbation."""
+    images, labels, eps = trained.images[:count], trained.labels[:count], max(settings.epsilons)
     base, maps = trained.models["base"], trained.models["maps"]
     rows = {
         "unchanged": images,
         "sign noise": attacks.sign_noise(images, eps, seed),
         "FGSM by base model": attacks.fgsm(base, images, labels, eps),
         "FGSM by map model": attacks.fgsm(maps, images, labels, eps),
+        "squares by base model": attacks.square_attack(
+            base, images, labels, eps, queries=settings.queries, seed=seed
+        ),
         "as released": attacks.released_perturbation(base, images, labels, eps),
     }
     stacked = torch.stack(list(rows.values()))  # (kinds, count, C, H, W)
