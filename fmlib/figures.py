@@ -47,8 +47,8 @@ NAMES = {
     "originals": "control: originals",
     "train": "training images",
     "test": "test images",
-    "no outliers": "trained without outliers",
-    "control": "control: without others",
+    "no outliers": "outlying tenth left out",
+    "control": "control: random tenth left out",
 }
 WIDTH = 7.0
 
@@ -127,7 +127,7 @@ def errors_by_decile(runs: list[OutlierRun]) -> None:
     _, ax = plt.subplots(figsize=(WIDTH, 3.2))
     for split in SPLITS:
         _draw_curves(ax, [run.errors[split].rates for run in runs], split)
-    ax.set(ylabel="wrong answers (%)", title=f"n = {len(runs)}")
+    ax.set(ylabel="wrong answers (%)", title=f"this run, n = {len(runs)}")
     ax.set(xlabel="decile of the distance from the centroid (1: nearest)")
     ax.set(xticks=range(1, 11), ylim=(0, None))
     ax.legend(loc="upper left")
@@ -146,7 +146,7 @@ def left_out(runs: list[OutlierRun]) -> None:
             _points(ax, position + shift, values, network, fill)
         ax.plot([], [], MARKERS[network], color=PALETTE[network], label=NAMES[network])
     ax.set_xticks(range(len(groups)), [_label(group, 16) for group in groups])
-    ax.set(ylabel="accuracy (%)", title=f"n = {len(runs)}")
+    ax.set(ylabel="accuracy (%)", title=f"this run, n = {len(runs)}")
     _legend_below(ax)
 
 
@@ -162,7 +162,7 @@ def feature_maps(found: Maps | ExampleMaps, layer: str, columns: int) -> None:
         _show_image(left, image)
         limit = of_image.abs().max().item()
         drawn = right.imshow(_mosaic(of_image, columns), cmap="RdBu_r", vmin=-limit, vmax=limit)
-        plt.colorbar(drawn, ax=right, label="activation", pad=0.01, aspect=30)
+        plt.colorbar(drawn, ax=right, label="activation", pad=0.01, shrink=0.85)
         left.set_axis_off()
         right.set_axis_off()
 

@@ -133,12 +133,12 @@ def exploration_summary(runs: list[OutlierRun]) -> pd.DataFrame:
     """What chapter 01 comes to: trend of errors, and what training on the outliers brings."""
     groups = left_out(runs)
     values = {
-        "errors and distance, rank correlation over deciles: training": _trend(runs, "train"),
-        "errors and distance, rank correlation over deciles: test": _trend(runs, "test"),
+        "rank correlation of error rate and decile of distance: training": _trend(runs, "train"),
+        "rank correlation of error rate and decile of distance: test": _trend(runs, "test"),
         "outliers never trained on, accuracy (%)": str(groups.iloc[0, 2]),
     }
     for name, gain in zip(groups["Group"], groups.iloc[:, -1], strict=True):
-        values[f"{name}: control − without outliers (points)"] = gain
+        values[f"accuracy on {name}: with − without outliers in training (points)"] = gain
     return summary([(key, "–", "–", f"{v}, n = {len(runs)}") for key, v in values.items()])
 
 

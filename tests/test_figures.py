@@ -70,14 +70,14 @@ MODELS = ["base model", "map model", "control: originals"]
         (
             lambda: figures.errors_by_decile(outlier_runs()),
             [("decile of the distance from the centroid (1: nearest)", "wrong answers (%)")],
-            ["n = 2"],
+            ["this run, n = 2"],
             ["training images", "test images"],
         ),
         (
             lambda: figures.left_out(outlier_runs()),
             [("", "accuracy (%)")],
-            ["n = 2"],
-            ["trained without outliers", "control: without others"],
+            ["this run, n = 2"],
+            ["outlying tenth left out", "control: random tenth left out"],
         ),
         (
             lambda: figures.accuracy_by_epoch(two_seeds()),

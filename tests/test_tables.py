@@ -155,7 +155,7 @@ def test_exploration_summary() -> None:
         [DASH, "+20.0 (+20.0 to +20.0), n = 3"],
         [DASH, "-2.0 (-2.0 to -2.0), n = 3"],
     ]
-    assert "the random: control" in table["Quantity"].iloc[-1]
+    assert "accuracy on the random: with" in table["Quantity"].iloc[-1]
 
 
 # --- chapter 02 --------------------------------------------------------------------------
