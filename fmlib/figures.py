@@ -137,13 +137,13 @@ def left_out(runs: list[OutlierRun]) -> None:
     """Accuracy of both networks on each group of images, a point per seed; full if trained on."""
     _, ax = plt.subplots(figsize=(WIDTH, 3.4))
     groups = list(runs[0].groups)
-    for network, shift, trained in zip(
-        NETWORKS, (-0.12, 0.12), (groups[1], groups[0]), strict=True
-    ):
+    for column, network in enumerate(NETWORKS):
         for position, group in enumerate(groups):
             values = [run.groups[group].accuracy[network] for run in runs]
-            fill = "full" if group == trained else "none"
-            _points(ax, position + shift, values, network, fill)
+            fill = (
+                "full" if position == 1 - column else "none"
+            )  # each left out one of the first two
+            _points(ax, position + 0.24 * column - 0.12, values, network, fill)
         ax.plot([], [], MARKERS[network], color=PALETTE[network], label=NAMES[network])
     ax.set_xticks(range(len(groups)), [_label(group, 16) for group in groups])
     ax.set(ylabel="accuracy (%)", title=f"this run, n = {len(runs)}")
