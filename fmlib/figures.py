@@ -140,9 +140,7 @@ def left_out(runs: list[OutlierRun]) -> None:
     for column, network in enumerate(NETWORKS):
         for position, group in enumerate(groups):
             values = [run.groups[group].accuracy[network] for run in runs]
-            fill = (
-                "full" if position == 1 - column else "none"
-            )  # each left out one of the first two
+            fill = "full" if position == 1 - column else "none"  # both left out a group
             _points(ax, position + 0.24 * column - 0.12, values, network, fill)
         ax.plot([], [], MARKERS[network], color=PALETTE[network], label=NAMES[network])
     ax.set_xticks(range(len(groups)), [_label(group, 16) for group in groups])
