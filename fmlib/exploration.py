@@ -1,7 +1,10 @@
 """Looking at images themselves: centroids, outliers and embeddings (anand2022, section 3).
 
-scikit-learn is imported where it is used: it takes seconds, and most chapters do without.
+scikit-learn and SciPy are imported where they are used: they take seconds, and most chapters
+do without.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +40,49 @@ def outliers(distances: Tensor, labels: Tensor, label: int, count: int = 5) -> T
     members = (labels == label).nonzero()[:, 0]
     order = distances[members].argsort(descending=True, stable=True)
     return members[order[:count]]
+
+
+def deciles(distances: Tensor, labels: Tensor) -> Tensor:
+    """Decile of each image's distance within its own class: 0 nearest, 9 farthest.
+
+    Takes distances (N,) and labels (N,); returns (N,).  Of a class of n images, n // 10 are in
+    decile 9; equal distances keep their order.
+    """
+    sizes = labels.bincount()
+    order = distances.argsort(stable=True)
+    order = order[labels[order].argsort(stable=True)]  # by class, then by distance
+    rank = torch.empty_like(labels)
+    rank[order] = torch.arange(len(labels)) - (sizes.cumsum(0) - sizes)[labels[order]]
+    return 10 * rank // sizes[labels]
+
+
+def random_tenth(outlying: Tensor, labels: Tensor, seed: int) -> Tensor:
+    """Mask (N,) of random images outside the mask `outlying`, n // 10 of a class of n images."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand(len(labels), generator=generator, dtype=torch.float64)
+    return deciles(draws.masked_fill(outlying, -1), labels) == 9
+
+
+class Errors(NamedTuple):
+    """By decile, nearest first: the number of images, and how many percent of them are wrong."""
+
+    counts: list[int]
+    rates: list[float]
+
+    @property
+    def trend(self) -> float:
+        """Spearman's rank correlation of decile and rate, -1 to 1; 0 if all rates are equal."""
+        from scipy.stats import spearmanr
+
+        if len(set(self.rates)) == 1:
+            return 0.0
+        return float(spearmanr(range(len(self.rates)), self.rates).statistic)
+
+
+def errors_by_decile(right: Tensor, decile: Tensor) -> Errors:
+    """Errors of answers, Boolean (N,), by decile (N,); NaN where a decile has no images."""
+    counts, wrong = decile.bincount(minlength=10), decile[~right].bincount(minlength=10)
+    return Errors(counts.tolist(), (100 * wrong.double() / counts).tolist())
 
 
 def pca(images: Tensor) -> Points:

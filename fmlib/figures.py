@@ -34,7 +34,7 @@ from fmlib.experiments.caching import (
     Stage,
     Stages,
 )
-from fmlib.experiments.exploration import Distances, Embedding, Maps
+from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, Embedding, Maps, OutlierRun
 from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row
 
 _COLOURS = sns.color_palette("colorblind")
@@ -45,9 +45,14 @@ PALETTE = {
     "base": _COLOURS[0],
     "maps": _COLOURS[4],
     "originals": _COLOURS[7],
+    "train": _COLOURS[9],
+    "test": _COLOURS[1],
+    "no outliers": _COLOURS[2],
+    "control": _COLOURS[7],
 }
 """One colour per quantity through the book: what is plain is blue, a control is grey."""
 MARKERS = {"plain": "o", "cached": "s", "random": "^", "base": "o", "maps": "D", "originals": "^"}
+MARKERS |= {"train": "o", "test": "s", "no outliers": "P", "control": "^"}
 NAMES = {
     "plain": "plain",
     "cached": "cached",
@@ -55,6 +60,10 @@ NAMES = {
     "base": "base model",
     "maps": "map model",
     "originals": "control: originals",
+    "train": "training images",
+    "test": "test images",
+    "no outliers": "outlying tenth left out",
+    "control": "control: random tenth left out",
 }
 WIDTH = 7.0
 
@@ -128,6 +137,32 @@ def embeddings(found: dict[str, Embedding], class_names: Sequence[str]) -> None:
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
 
 
+def errors_by_decile(runs: list[OutlierRun]) -> None:
+    """Wrong answers by decile of the distance; a thin line per seed, a thick one for their mean."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    for split in SPLITS:
+        _draw_curves(ax, [run.errors[split].rates for run in runs], split)
+    ax.set(ylabel="wrong answers (%)", title=f"this run, n = {len(runs)}")
+    ax.set(xlabel="decile of the distance from the centroid (1: nearest)")
+    ax.set(xticks=range(1, 11), ylim=(0, None))
+    ax.legend(loc="upper left")
+
+
+def left_out(runs: list[OutlierRun]) -> None:
+    """Accuracy of both networks on each group of images, a point per seed; full if trained on."""
+    _, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    groups = list(runs[0].groups)
+    for column, network in enumerate(NETWORKS):
+        for position, group in enumerate(groups):
+            values = [run.groups[group].accuracy[network] for run in runs]
+            fill = "full" if position == 1 - column else "none"  # both left out a group
+            _points(ax, position + 0.24 * column - 0.12, values, network, fill)
+        ax.plot([], [], MARKERS[network], color=PALETTE[network], label=NAMES[network])
+    ax.set_xticks(range(len(groups)), [_label(group, 16) for group in groups])
+    ax.set(ylabel="accuracy (%)", title=f"this run, n = {len(runs)}")
+    _legend_below(ax)
+
+
 def feature_maps(found: Maps | ExampleMaps, layer: str, columns: int) -> None:
     """All maps of one layer for each image: blue below zero, red above, one scale per image."""
     maps = found.maps[layer]  # (images, maps, P, Q)
@@ -139,7 +174,8 @@ def feature_maps(found: Maps | ExampleMaps, layer: str, columns: int) -> None:
     for (left, right), image, of_image in zip(axes, found.images, maps, strict=True):
         _show_image(left, image)
         limit = of_image.abs().max().item()
-        right.imshow(_mosaic(of_image, columns), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        drawn = right.imshow(_mosaic(of_image, columns), cmap="RdBu_r", vmin=-limit, vmax=limit)
+        plt.colorbar(drawn, ax=right, label="activation", pad=0.01, shrink=0.85)
         left.set_axis_off()
         right.set_axis_off()
 

@@ -33,7 +33,7 @@ from fmlib.experiments.caching import (
     Scaled,
     Stages,
 )
-from fmlib.experiments.exploration import Distances
+from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, OutlierRun, Split
 from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row
 
 CONDITION_NAMES: dict[Condition, str] = {
@@ -131,12 +131,52 @@ def outlier_distances(found: Distances, dataset: Dataset) -> pd.DataFrame:
 
 def separation(pca: float, pixels: float, chance: float) -> pd.DataFrame:
     """How often neighbours name a point's class, by the space in which they are sought."""
-    rows = [
-        ("always the most frequent class", f"{chance:.1f}"),
-        ("PCA, 2 coordinates", f"{pca:.1f}"),
-        ("all pixels", f"{pixels:.1f}"),
-    ]
-    return pd.DataFrame(rows, columns=["Neighbours in", "This run: accuracy (%)"])
+    names = ["always the most frequent class", "PCA, 2 coordinates", "all pixels"]
+    accuracies = [f"{accuracy:.1f}" for accuracy in (chance, pca, pixels)]
+    return pd.DataFrame({"Neighbours in": names, "This run: accuracy (%)": accuracies})
+
+
+def errors_by_decile(runs: list[OutlierRun]) -> pd.DataFrame:
+    """Wrong answers by decile of distance among training and test images, their trend below."""
+    rows = []
+    for decile, n in enumerate(runs[0].errors["test"].counts):
+        train, test = ([run.errors[split].rates[decile] for run in runs] for split in SPLITS)
+        counts = spread([run.errors["train"].counts[decile] for run in runs], 0)
+        gap = difference(test, train)
+        rows.append((str(decile + 1), counts, spread(train), f"{n:,}", spread(test), gap))
+    rows.append(("rank correlation", "", _trend(runs, "train"), "", _trend(runs, "test"), ""))
+    headings = ["Decile", "Training images", f"{this_run(len(runs))}: training, wrong (%)"]
+    headings += ["Test images", "This run: test, wrong (%)", "This run: test − training (points)"]
+    return pd.DataFrame(rows, columns=headings)
+
+
+def _trend(runs: list[OutlierRun], split: Split) -> str:
+    return spread([run.errors[split].trend for run in runs], 2)
+
+
+def left_out(runs: list[OutlierRun]) -> pd.DataFrame:
+    """Accuracy in percent on each group of images without the outliers in training, and with."""
+    rows = []
+    for name, group in runs[0].groups.items():
+        without, control = ([r.groups[name].accuracy[n] for r in runs] for n in NETWORKS)
+        gain = difference(control, without)
+        rows.append((name, f"{group.n:,}", spread(without), spread(control), gain))
+    headings = ["Group", "Images", f"{this_run(len(runs))}: without outliers"]
+    headings += ["This run: control", "This run: control − without outliers (points)"]
+    return pd.DataFrame(rows, columns=headings)
+
+
+def exploration_summary(runs: list[OutlierRun]) -> pd.DataFrame:
+    """What chapter 01 comes to: trend of errors, and what training on the outliers brings."""
+    groups = left_out(runs)
+    values = {
+        "rank correlation of error rate and decile of distance: training": _trend(runs, "train"),
+        "rank correlation of error rate and decile of distance: test": _trend(runs, "test"),
+        "outliers never trained on, accuracy (%)": str(groups.iloc[0, 2]),
+    }
+    for name, gain in zip(groups["Group"], groups.iloc[:, -1], strict=True):
+        values[f"accuracy on {name}: with − without outliers in training (points)"] = gain
+    return summary([(key, "–", "–", f"{v}, n = {len(runs)}") for key, v in values.items()])
 
 
 def _at(values: Sequence[float], index: int, digits: int = 1) -> str:

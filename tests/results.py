@@ -23,9 +23,11 @@ from fmlib.experiments.caching import (
     Stage,
     Stages,
 )
-from fmlib.experiments.exploration import Distances, Embedding, Maps
+from fmlib.experiments.exploration import Distances, Embedding, Group, Maps, OutlierRun
 from fmlib.experiments.feature_map_regularization import Accuracy, Row
+from fmlib.exploration import Errors
 from fmlib.training import Divergence, EpochResult, History
+from tests import toy
 
 EVIL = ("<img src=x onerror=alert(1)>", "a|b$c$ *d*")
 """Names of classes that Markdown, HTML or matplotlib could take for more than text."""
@@ -215,7 +217,27 @@ def embedding(accuracy: float) -> Embedding:
 def maps() -> Maps:
     """Three maps of 4x4 pixels for two images, from -0.5 and up to 2."""
     values = (images(2, 3, 4, 4) - 0.5) * torch.tensor([1, 4]).reshape(2, 1, 1, 1)
-    return Maps(images(2, 1, 8, 8), torch.tensor([0, 1]), {"conv1": values}, 90.0)
+    return Maps(images(2, 1, 8, 8), {"conv1": values})
+
+
+def outlier_run(seed: int) -> OutlierRun:
+    """Errors rise by one point per decile in training, by two in test (plus the seed).
+
+    The control wins 20 points on the outliers, and loses 2 on the random tenth.
+    """
+    counts = [10] * 9 + [12 + seed]
+    return OutlierRun(
+        diverged=0,
+        control=toy.pixel_cnn(),
+        errors={
+            "train": Errors(counts, [float(decile + seed) for decile in range(10)]),
+            "test": Errors([1000] * 10, [2.0 * decile + seed for decile in range(10)]),
+        },
+        groups={
+            "the outlying": Group(1200, {"no outliers": 60.0 + seed, "control": 80.0 + seed}),
+            "the random": Group(12, {"no outliers": 97.0, "control": 95.0}),
+        },
+    )
 
 
 def examples() -> Examples:

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 
 from fmlib import figures
 from fmlib.experiments.caching import Comparison
+from fmlib.experiments.exploration import OutlierRun
 from fmlib.experiments.feature_map_regularization import Row
 from tests import results
 
@@ -55,6 +56,11 @@ def fig9() -> list[Row]:
     return [results.row(size, seed) for size in (64, 256) for seed in (0, 1)]
 
 
+def outlier_runs() -> list[OutlierRun]:
+    """Two pairs of networks."""
+    return [results.outlier_run(seed) for seed in range(2)]
+
+
 CONDITIONS = ["plain", "cached", "random skipping"]
 MODELS = ["base model", "map model", "control: originals"]
 EPS = "ε (pixels of 0 to 1)"
@@ -63,6 +69,18 @@ EPS = "ε (pixels of 0 to 1)"
 @pytest.mark.parametrize(
     ("figure", "labels", "titles", "quantities"),
     [
+        (
+            lambda: figures.errors_by_decile(outlier_runs()),
+            [("decile of the distance from the centroid (1: nearest)", "wrong answers (%)")],
+            ["this run, n = 2"],
+            ["training images", "test images"],
+        ),
+        (
+            lambda: figures.left_out(outlier_runs()),
+            [("", "accuracy (%)")],
+            ["this run, n = 2"],
+            ["outlying tenth left out", "control: random tenth left out"],
+        ),
         (
             lambda: figures.accuracy_by_epoch(two_seeds()),
             [("epoch", "test accuracy (%)"), ("epoch", "")],
@@ -122,7 +140,18 @@ EPS = "ε (pixels of 0 to 1)"
             [*MODELS, "by its own gradient"],
         ),
     ],
-    ids=["fig-7", "fig-7-hits", "fig-8", "fig-5-6", "scales", "exits", "fig-9", "fig-10"],
+    ids=[
+        "errors",
+        "left-out",
+        "fig-7",
+        "fig-7-hits",
+        "fig-8",
+        "fig-5-6",
+        "scales",
+        "exits",
+        "fig-9",
+        "fig-10",
+    ],
 )
 def test_axes_say_what_they_show(
     figure: Callable[[], None],
@@ -254,10 +283,36 @@ def test_outliers_carry_their_distances() -> None:
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["a", "b"]
 
 
+def test_errors_by_decile_are_drawn_for_each_seed_and_their_mean() -> None:
+    [ax] = draw(lambda: figures.errors_by_decile(outlier_runs()))
+    means = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
+    assert np.asarray(means["training images"].get_ydata()).tolist() == [
+        decile + 0.5 for decile in range(10)
+    ]
+    assert np.asarray(means["test images"].get_xdata()).tolist() == list(range(1, 11))
+    assert np.asarray(means["test images"].get_ydata())[-1] == 18.5
+    assert len(ax.lines) == 2 * (2 + 1)
+
+
+def test_what_was_left_out_is_drawn_open() -> None:
+    [ax] = draw(lambda: figures.left_out(outlier_runs()))
+    drawn = [line for line in ax.lines if len(np.asarray(line.get_ydata()))]
+    found = [(np.asarray(line.get_ydata()).tolist(), line.get_fillstyle()) for line in drawn]
+    assert found == [
+        ([60, 61], "none"),
+        ([97, 97], "full"),
+        ([80, 81], "full"),
+        ([95, 95], "none"),
+    ]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["the outlying", "the random"]
+
+
 def test_feature_maps_have_one_scale_with_white_at_zero() -> None:
     axes = draw(lambda: figures.feature_maps(results.maps(), "conv1", columns=2))
-    assert len(axes) == 2 * 2
-    for ax, limit in zip(axes[1::2], (0.5, 2.0), strict=True):
+    assert len(axes) == 2 * 3
+    assert [ax.get_ylabel() for ax in axes] == [""] * 4 + ["activation"] * 2
+    assert [ax.get_ylim() for ax in axes[4:]] == [(-0.5, 0.5), (-2.0, 2.0)]
+    for ax, limit in zip(axes[1:4:2], (0.5, 2.0), strict=True):
         [image] = ax.images
         low, high = image.get_clim()
         assert (low, high) == pytest.approx((-limit, limit))
@@ -268,10 +323,16 @@ def test_feature_maps_have_one_scale_with_white_at_zero() -> None:
 
 
 def test_colours_and_markers_tell_quantities_apart() -> None:
-    for group in (("plain", "cached", "random"), ("base", "maps", "originals")):
-        assert len({to_hex(figures.PALETTE[name]) for name in group}) == 3
-        assert len({figures.MARKERS[name] for name in group}) == 3
-        assert len({figures.NAMES[name] for name in group}) == 3
+    together = (
+        ("plain", "cached", "random"),
+        ("base", "maps", "originals"),
+        ("train", "test"),
+        ("no outliers", "control"),
+    )
+    for group in together:
+        assert len({to_hex(figures.PALETTE[name]) for name in group}) == len(group)
+        assert len({figures.MARKERS[name] for name in group}) == len(group)
+        assert len({figures.NAMES[name] for name in group}) == len(group)
     assert figures.PALETTE.keys() == figures.MARKERS.keys() == figures.NAMES.keys()
     palette = {to_hex(colour) for colour in sns.color_palette("colorblind")}
     assert {to_hex(colour) for colour in figures.PALETTE.values()} <= palette

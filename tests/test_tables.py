@@ -116,6 +116,50 @@ def test_separation_begins_with_chance() -> None:
     ]
 
 
+OUTLIER_RUNS = [results.outlier_run(seed) for seed in range(3)]
+
+
+def test_errors_by_decile() -> None:
+    table = tables.errors_by_decile(OUTLIER_RUNS)
+    assert list(table)[2:] == [
+        "This run, n = 3: training, wrong (%)",
+        "Test images",
+        "This run: test, wrong (%)",
+        "This run: test − training (points)",
+    ]
+    found = rows(table, *table)
+    assert found[0] == [
+        "1", "10 (10–10)", "1.0 (0.0–2.0)", "1,000", "1.0 (0.0–2.0)", "+0.0 (+0.0 to +0.0)",
+    ]  # fmt: skip
+    assert found[9] == [
+        "10", "13 (12–14)", "10.0 (9.0–11.0)", "1,000", "19.0 (18.0–20.0)", "+9.0 (+9.0 to +9.0)",
+    ]  # fmt: skip
+    ones = "1.00 (1.00–1.00)"
+    assert found[10] == ["rank correlation", "", ones, "", ones, ""]
+
+
+def test_left_out() -> None:
+    table = tables.left_out(OUTLIER_RUNS)
+    assert list(table)[2:4] == ["This run, n = 3: without outliers", "This run: control"]
+    assert rows(table, *table) == [
+        ["the outlying", "1,200", "61.0 (60.0–62.0)", "81.0 (80.0–82.0)", "+20.0 (+20.0 to +20.0)"],
+        ["the random", "12", "97.0 (97.0–97.0)", "95.0 (95.0–95.0)", "-2.0 (-2.0 to -2.0)"],
+    ]
+
+
+def test_exploration_summary() -> None:
+    table = tables.exploration_summary(OUTLIER_RUNS)
+    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
+    assert rows(table, "Published", "This run") == [
+        [DASH, "1.00 (1.00–1.00), n = 3"],
+        [DASH, "1.00 (1.00–1.00), n = 3"],
+        [DASH, "61.0 (60.0–62.0), n = 3"],
+        [DASH, "+20.0 (+20.0 to +20.0), n = 3"],
+        [DASH, "-2.0 (-2.0 to -2.0), n = 3"],
+    ]
+    assert "accuracy on the random: with" in table["Quantity"].iloc[-1]
+
+
 # --- chapter 02 --------------------------------------------------------------------------
 
 RUNS = [results.comparison(50, seed) for seed in range(2)]

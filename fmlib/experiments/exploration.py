@@ -1,17 +1,23 @@
-"""Chapter 01: centroids, outliers, embeddings, and the feature maps of a trained network."""
+"""Chapter 01: centroids, outliers, embeddings, and what trained networks make of outliers."""
 
-from typing import Annotated, NamedTuple, Self
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
+import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from fmlib import exploration
 from fmlib.data import Dataset
 from fmlib.experiments.common import Count, Settings
 from fmlib.features import feature_maps
-from fmlib.training import evaluate, fit
+from fmlib.training import fit, predict
 
 Class = Annotated[int, Field(ge=0)]
+Network = Literal["no outliers", "control"]
+NETWORKS: tuple[Network, ...] = get_args(Network)
+Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class ExplorationSettings(Settings):
@@ -24,58 +30,61 @@ class ExplorationSettings(Settings):
     n_embedded: Count = Field(description="training images embedded by PCA and t-SNE")
     perplexity: float = Field(gt=0, description="perplexity of t-SNE, below n_embedded / 3")
     neighbours: Count = Field(description="nearest neighbours that name a point's class")
-    epochs: Count = Field(description="epochs of the network whose feature maps are shown")
-    batch_size: Count = Field(description="batch size of that network")
-    seed: int = Field(ge=0, lt=2**32, description="seed of weights, batches and t-SNE")
+    epochs: Count = Field(description="epochs of each network")
+    batch_size: Count = Field(description="batch size of each network")
+    seeds: Count = Field(description="pairs of networks, each with its own seed")
+    seed: int = Field(ge=0, lt=2**32, description="seed of the first pair of networks and of t-SNE")
 
     def check(self) -> Self:
-        """Also refuse what the number of points does not allow, and classes without images."""
-        if self.n_embedded > self.n_train:
-            raise ValueError(f"n_embedded is {self.n_embedded}, more than n_train = {self.n_train}")
-        if 3 * self.perplexity >= self.n_embedded:
-            raise ValueError(
-                f"perplexity is {self.perplexity}; give less than a third of n_embedded = "
-                f"{self.n_embedded}"
-            )
-        if self.neighbours > self.n_embedded // 2:
-            raise ValueError(
-                f"neighbours is {self.neighbours}; give at most half of n_embedded = "
-                f"{self.n_embedded}"
-            )
+        """Also refuse what the number of images does not allow, and classes without images."""
         super().check()
-        labels = self.load().train_labels
-        if missing := sorted(set(self.classes) - set(labels.tolist())):
+        dataset = self.load()
+        labels = dataset.train_labels
+        counts = labels.bincount(minlength=dataset.n_classes).tolist()
+        rarest = min(self.classes, key=counts.__getitem__)
+        if not counts[rarest]:
             raise ValueError(
-                f"classes holds {missing[0]}, but none of the {self.n_train} training images "
+                f"classes holds {rarest}, but none of the {self.n_train} training images "
                 f"shows it; choose from {', '.join(map(str, labels.unique().tolist()))}"
             )
-        if labels[: self.n_embedded].bincount().max() < exploration.FOLDS:
-            raise ValueError(
-                f"n_embedded is {self.n_embedded}; give more, so that some class has "
-                f"{exploration.FOLDS} of them to cross-validate"
-            )
+        points, shown = self.n_embedded, f"{counts[rarest]}, the images of class {rarest}"
+        folds, tenths = labels[:points].bincount().max(), dataset.test_labels.bincount().max()
+        for name, possible, remedy in (
+            ("n_outliers", self.n_outliers <= counts[rarest], f"at most {shown}"),
+            ("n_embedded", points <= self.n_train, f"at most n_train = {self.n_train}"),
+            ("n_embedded", folds >= exploration.FOLDS, "more, to cross-validate neighbours"),
+            ("perplexity", 3 * self.perplexity < points, f"below a third of n_embedded = {points}"),
+            ("neighbours", 2 * self.neighbours <= points, f"at most half of n_embedded = {points}"),
+            ("n_train", max(counts) >= 10, "more, so that some class has 10 of them"),
+            ("n_test", tenths >= 10, "more, so that some class has 10 of them"),
+        ):
+            if not possible:
+                raise ValueError(f"{name} is {getattr(self, name)}; give {remedy}")
         return self
 
 
 _QUICK = {
     "dataset": "mnist",
-    "n_train": 12_000,
-    "n_test": 1000,
-    "learning_rate": 0.01,
-    "input_scale": "released",
+    "n_train": 3000,
+    "n_test": 2000,
+    "learning_rate": 0.02,
+    "input_scale": "standardized",
     "classes": (3, 7),
     "n_outliers": 5,
     "n_embedded": 2000,
     "perplexity": 30.0,
     "neighbours": 10,
-    "epochs": 1,
-    "batch_size": 64,
+    "epochs": 4,
+    "batch_size": 16,
+    "seeds": 3,
     "seed": 0,
 }
 PROFILES = {
-    "smoke": _QUICK | {"n_train": 300, "n_test": 100, "n_embedded": 200},
+    "smoke": _QUICK | {"n_train": 300, "n_test": 100, "n_embedded": 200, "epochs": 1, "seeds": 2},
     "quick": _QUICK,
-    "paper": _QUICK | {"n_train": 60_000, "n_test": 10_000, "n_embedded": 10_000, "epochs": 10},
+    "paper": _QUICK
+    | {"n_train": 60_000, "n_test": 10_000, "n_embedded": 10_000, "epochs": 10, "seeds": 5}
+    | {"learning_rate": 0.01, "input_scale": "released", "batch_size": 64},
 }
 
 
@@ -104,7 +113,7 @@ def distances(settings: ExplorationSettings, dataset: Dataset) -> Distances:
 
 
 class Embedding(NamedTuple):
-    """Points (N, 2) in the plane, their classes (N,), and the accuracy of their neighbours.
+    """Points (N, D) of a space, their classes (N,), and the accuracy of their neighbours.
 
     `accuracy` is in percent: how often a point's nearest neighbours name its class.
     """
@@ -119,54 +128,100 @@ class Embedding(NamedTuple):
         return 100 * self.labels.bincount().max().item() / len(self.labels)
 
 
-def embed_pca(settings: ExplorationSettings, dataset: Dataset) -> Embedding:
-    """The first two principal components of the first training images."""
-    return _embedding(settings, dataset, exploration.pca(_embedded(settings, dataset)))
+_SPACES: dict[str, Callable[[ExplorationSettings, Tensor], exploration.Points]] = {
+    "PCA": lambda settings, images: exploration.pca(images),
+    "t-SNE": lambda settings, images: exploration.tsne(images, settings.seed, settings.perplexity),
+    "pixels": lambda settings, images: images.flatten(1).numpy(),
+}
 
 
-def embed_tsne(settings: ExplorationSettings, dataset: Dataset) -> Embedding:
-    """Fig. 3: t-SNE of the same images."""
-    images = _embedded(settings, dataset)
-    points = exploration.tsne(images, settings.seed, settings.perplexity)
-    return _embedding(settings, dataset, points)
-
-
-def pixel_accuracy(settings: ExplorationSettings, dataset: Dataset) -> float:
-    """Accuracy in percent of naming a class by nearest neighbours among the pixels themselves."""
-    pixels = _embedded(settings, dataset).flatten(1).numpy()
-    labels = dataset.train_labels[: settings.n_embedded]
-    return exploration.knn_accuracy(pixels, labels, settings.neighbours)
-
-
-def _embedded(settings: ExplorationSettings, dataset: Dataset) -> Tensor:
-    return dataset.train_images[: settings.n_embedded]
-
-
-def _embedding(
-    settings: ExplorationSettings, dataset: Dataset, points: exploration.Points
+def embed(
+    settings: ExplorationSettings, dataset: Dataset, space: Literal["PCA", "t-SNE", "pixels"]
 ) -> Embedding:
+    """Fig. 3: the first training images as points of the plane, or of all their pixels."""
+    points = _SPACES[space](settings, dataset.train_images[: settings.n_embedded])
     labels = dataset.train_labels[: settings.n_embedded]
     return Embedding(points, labels, exploration.knn_accuracy(points, labels, settings.neighbours))
 
 
+class Group(NamedTuple):
+    """Number of images in a group, and both networks' accuracy on them in percent."""
+
+    n: int
+    accuracy: dict[Network, float]
+
+
+class OutlierRun(NamedTuple):
+    """Two networks of one seed: one trained without the outlying tenth of every class.
+
+    The control is trained without a random tenth of the other images.  `errors` are its errors
+    by decile of distance, among the images it was trained on and the test images; `diverged`
+    says how many of the two ended early by an undefined loss.
+    """
+
+    diverged: int
+    control: nn.Sequential
+    errors: dict[Split, exploration.Errors]
+    groups: dict[str, Group]
+
+
+def outlier_runs(
+    settings: ExplorationSettings, dataset: Dataset, found: Distances
+) -> list[OutlierRun]:
+    """Section 3: networks trained without and with the outliers, in equally many steps."""
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    return [_outlier_run(settings, dataset, found.centroids, seed) for seed in seeds]
+
+
+def _outlier_run(
+    settings: ExplorationSettings, dataset: Dataset, means: Tensor, seed: int
+) -> OutlierRun:
+    images = torch.cat((dataset.train_images, dataset.test_images))
+    labels = torch.cat((dataset.train_labels, dataset.test_labels))
+    test = torch.arange(len(labels)) >= len(dataset.train_labels)
+    parts = labels + dataset.n_classes * test  # deciles of training and of test images apart
+    decile = exploration.deciles(exploration.centroid_distances(images, labels, means), parts)
+    outlying = (decile == 9) & ~test
+    random = exploration.random_tenth(outlying, parts, seed) & ~test
+    config = settings.train_config(settings.epochs, settings.batch_size, seed)
+    models = {network: settings.model(dataset, seed) for network in NETWORKS}
+    right, diverged = {}, 0
+    for (network, model), left_out in zip(models.items(), (outlying, random), strict=True):
+        trained = ~(left_out | test)
+        diverged += fit(model, images[trained], labels[trained], config).divergence is not None
+        right[network] = predict(model, images) == labels
+
+    def errors(of: Tensor) -> exploration.Errors:
+        return exploration.errors_by_decile(right["control"][of], decile[of])
+
+    def group(of: Tensor) -> Group:
+        accuracy = {n: 100 * right[n][of].double().mean().item() for n in NETWORKS}
+        return Group(int(of.sum()), accuracy)
+
+    return OutlierRun(
+        diverged,
+        models["control"],
+        {"train": errors(~(random | test)), "test": errors(test)},
+        {
+            "training images, outlying tenth": group(outlying),
+            "training images, random tenth": group(random),
+            "test images, outlying tenth": group((decile == 9) & test),
+            "test images, all": group(test),
+        },
+    )
+
+
 class Maps(NamedTuple):
-    """Feature maps of both convolutions for a few images, and how good the network is.
+    """Feature maps of both convolutions for a few images.
 
     `maps` has for each layer a tensor (images, maps, P, Q).
     """
 
     images: Tensor
-    labels: Tensor
     maps: dict[str, Tensor]
-    test_accuracy: float
 
 
-def trained_maps(settings: ExplorationSettings, dataset: Dataset, count: int = 3) -> Maps:
-    """Train the base CNN briefly and take its maps of the first test images."""
-    model = settings.model(dataset, settings.seed)
-    config = settings.train_config(settings.epochs, settings.batch_size, settings.seed)
-    fit(model, dataset.train_images, dataset.train_labels, config)
-    images, labels = dataset.test_images[:count], dataset.test_labels[:count]
-    maps = feature_maps(model, images, ["conv1", "conv2"])
-    accuracy = evaluate(model, dataset.test_images, dataset.test_labels)
-    return Maps(images, labels, maps, accuracy)
+def first_maps(model: nn.Module, dataset: Dataset, count: int = 3) -> Maps:
+    """A network's maps of the first test images."""
+    images = dataset.test_images[:count]
+    return Maps(images, feature_maps(model, images, ["conv1", "conv2"]))
