@@ -1,13 +1,17 @@
 """Chapters: their parameters, what is refused, how they are run, how they are built up."""
 
+import errno
 import json
 import math
+import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import papermill
 import pytest
+from PIL import Image
 
 from fmlib import chapters
 from fmlib.chapters import CHAPTERS, ChapterError
@@ -286,7 +290,7 @@ def test_execute_writes_the_same_notebook_each_time(book: Path, tmp_path: Path) 
     for out in outs:
         execute(out, epochs=3)
     text = json.loads(outs[0].read_text())["cells"][-1]["outputs"][0]["text"]
-    assert text == [f"3 {book}\n"]
+    assert text == [f"3 {os.getcwd()}\n"]  # where relative paths of a user lead
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert [path.name for path in sorted(outs[0].parent.iterdir())] == ["0.ipynb", "1.ipynb"]
     assert outs[0].stat().st_mode & 0o777 == (book / "02_caching.ipynb").stat().st_mode & 0o777
@@ -325,13 +329,87 @@ def test_a_missing_notebook_is_named(book: Path, tmp_path: Path) -> None:
         execute(tmp_path / "out.ipynb")
 
 
-def test_an_output_that_cannot_be_written_is_named(book: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("file/out.ipynb", "out.ipynb cannot be written ("),
+        ("folder", "folder is a folder or device; name the notebook"),
+        (".", " is a folder or device"),
+        ("taken.ipynb", "taken.ipynb is a folder or device"),
+        ("/dev/null", "/dev/null is a folder or device"),
+        ("/proc/out.ipynb", "/proc/out.ipynb cannot be written (No such file or directory)"),
+        ("/proc/sys/new/out.ipynb", "out.ipynb cannot be written ("),
+        (f"{'x' * 300}.ipynb", "xxx.ipynb cannot be written (File name too long)"),
+        (f"{'x' * 245}.ipynb", "xxx.ipynb cannot be written (File name too long)"),
+        (f"{'x/' * 3000}out.ipynb", "out.ipynb cannot be written (File name too long)"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(
+    out: str, words: str, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_notebook(book / "02_caching.ipynb", "raise AssertionError('must not start')")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written"):
-        execute(tmp_path / "file" / "out.ipynb")
-    with pytest.raises(ChapterError, match="is a folder"):
-        execute(book)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "taken.failed.ipynb").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ChapterError) as caught:
+        execute(Path(out))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_run(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the system answers then, since for its superuser no folder is read-only."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write_notebook(book / "02_caching.ipynb", "raise AssertionError('must not start')")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written \(Permission denied\)"):
+        execute(tmp_path / "out.ipynb")
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_an_earlier_output_whole(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(part: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_notebook(book / "02_caching.ipynb", "pass")
+    out = tmp_path / "out.ipynb"
+    out.write_text("an earlier run")
+    monkeypatch.setattr(Path, "replace", fill)
+    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written \(No space left"):
+        execute(out)
+    assert out.read_text() == "an earlier run"
+    assert {path.name for path in tmp_path.iterdir()} == {"book", "out.ipynb"}
+
+
+def test_the_kernel_says_nothing_on_the_terminal(
+    book: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(book / "02_caching.ipynb", "print('shown in the notebook')")
+    execute(tmp_path / "out.ipynb")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_relative_folder_of_images_is_found_from_where_the_user_is(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_notebook(book / "02_caching.ipynb", "import os; print(os.listdir('photos'))")
+    for split in ("train", "val"):
+        for name in "ab":
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.new("L", (16, 16), 99 * number).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    given = {"dataset": "image-folder:photos", "n_train": 4, "n_test": 2, "batch_size": 2}
+    execute(Path("out.ipynb"), batch_sizes=[2], **given)
+    assert "'train'" in Path("out.ipynb").read_text()
 
 
 def _executed(run: int) -> dict[str, Any]:
