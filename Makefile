@@ -29,7 +29,8 @@ SOURCE := _build/source
 RENEWED := _build/chapters
 
 # Runs every chapter, JOBS at once, and writes it to the folder $(1); fails if one of them fails.
-run-chapters = $(MAKE) --no-print-directory -k -j$(JOBS) PY="$(PY)" TO="$(1)" $(RUNS)
+# (Here and below, exec hands make's signals on, so that nothing runs on when make is ended.)
+run-chapters = exec $(MAKE) --no-print-directory -k -j$(JOBS) PY="$(PY)" TO="$(1)" $(RUNS)
 
 # Runs one notebook again, compares its outputs, and prints the report in one piece.
 NBVAL = $(PY) -m pytest -q --nbval --nbval-current-env -p no:cacheprovider \
@@ -57,7 +58,7 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 	@cp -R book _config.yml _toc.yml $(SOURCE)
 	@find $(SOURCE) -mindepth 1 -name '.*' -prune -exec rm -rf {} +
 	@$(call run-chapters,$(SOURCE)/book)
-	"$(SCRIPTS)/jupyter-book" build $(SOURCE) -n -W --keep-going
+	exec "$(SCRIPTS)/jupyter-book" build $(SOURCE) -n -W --keep-going
 	@test -f $(SOURCE)/_build/html/index.html
 	@trap '' INT TERM HUP; if test -d _build/html; then mv _build/html _build/replaced; fi; \
 		mv $(SOURCE)/_build/html _build/html
@@ -69,7 +70,7 @@ chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book
 	@mkdir -p $(RENEWED)
 	@$(call run-chapters,$(RENEWED))
 	@trap '' INT TERM HUP; mv $(RENEWED)/*.ipynb book
-	@$(PY) -c "from fmlib import chapters; chapters.write_headline()"
+	@exec $(PY) -c "from fmlib import chapters; chapters.write_headline()"
 
 $(RUNS): export OMP_NUM_THREADS := 1
 $(RUNS): run-%:
