@@ -5,7 +5,9 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +200,59 @@ def test_absent_data_is_named_with_its_remedy(
     with pytest.raises(FileNotFoundError) as caught:
         chapters.settings(name, **{"profile": "smoke", **given})
     assert [word for word in words if word not in str(caught.value)] == []
+
+
+SMALL = {"n_train": 4, "n_test": 2}
+
+
+def write_images(root: Path, *files: str, size: tuple[int, int] = (16, 16), mode: str = "L") -> str:
+    """Black images of a size (width, height); returns the dataset's name."""
+    for name in files or ("train/a/1", "train/a/2", "train/b/1", "train/b/2", "val/a/1", "val/b/1"):
+        file = root / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size).save(file)
+    return f"image-folder:{root}"
+
+
+@pytest.mark.parametrize("size", [(15, 16), (40, 15), (1, 1)])
+@pytest.mark.parametrize("name", NAMES)
+def test_images_too_small_for_the_network_are_refused(
+    name: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    files = [f"{split}/{c}/{k}" for split in ("train", "val") for c in "ab" for k in range(200)]
+    dataset = write_images(tmp_path, *files, size=size)
+    with pytest.raises(ValueError, match=rf"images are {size[1]}x{size[0]}; .* at least 16x16"):
+        chapters.settings(name, "smoke", dataset=dataset)
+
+
+# what is done to a good folder, and what the message has to say
+BAD_FOLDERS: list[tuple[Callable[[Path], object], list[str]]] = [
+    (lambda root: shutil.rmtree(root), ["train does not exist", "one folder of images per class"]),
+    (lambda root: shutil.rmtree(root / "val"), ["val does not exist", "train/ and val/"]),
+    (lambda root: shutil.rmtree(root / "val/b"), ["['a', 'b'], val/ has ['a']", "the same"]),
+    (lambda root: (root / "train/c").mkdir(), ["['a', 'b', 'c'], val/ has ['a', 'b']"]),
+    (lambda root: (root / "val/b/1.png").unlink(), ["val/b holds no image", ".png"]),
+    (lambda root: (root / "val/b/1.png").rename(root / "val/b/1.tif"), ["b holds no image"]),
+    (lambda root: (root / "val/b/1.png").write_text("<html>"), ["1.png cannot be read as an"]),
+    (lambda root: (root / "val/b/1.png").write_bytes(b""), ["1.png cannot be read as an image"]),
+    (lambda root: (root / "train/b/2.png").unlink(), ["n_train is 4", "3 such", "at most 3"]),
+    (lambda root: write_images(root, "train/a/3", size=(16, 17)), ["different sizes", "resize"]),
+    (lambda root: write_images(root, "train/a/3", mode="RGB"), ["channel counts", "resize"]),
+    (lambda root: write_images(root, "val/a/1", "val/b/1", size=(17, 16)), ["differ in size"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "words"), BAD_FOLDERS)
+def test_unusable_folders_of_images_are_refused(
+    spoil: Callable[[Path], object], words: list[str], tmp_path: Path
+) -> None:
+    given = {"dataset": write_images(tmp_path / "photos"), **SMALL}
+    assert chapters.settings(CACHE, "smoke", **given).load().class_names == ("a", "b")
+    spoil(tmp_path / "photos")
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        chapters.settings(CACHE, "smoke", **given)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
 
 
 # --- how the notebooks are built up ------------------------------------------------------
@@ -400,15 +455,10 @@ def test_a_relative_folder_of_images_is_found_from_where_the_user_is(
     book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_notebook(book / "02_caching.ipynb", "import os; print(os.listdir('photos'))")
-    for split in ("train", "val"):
-        for name in "ab":
-            folder = tmp_path / "photos" / split / name
-            folder.mkdir(parents=True)
-            for number in range(2):
-                Image.new("L", (16, 16), 99 * number).save(folder / f"{number}.png")
+    write_images(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    given = {"dataset": "image-folder:photos", "n_train": 4, "n_test": 2, "batch_size": 2}
-    execute(Path("out.ipynb"), batch_sizes=[2], **given)
+    given = {"dataset": "image-folder:photos", **SMALL}
+    execute(Path("out.ipynb"), **given)
     assert "'train'" in Path("out.ipynb").read_text()
 
 
