@@ -58,7 +58,8 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 	@cp -R book _config.yml _toc.yml $(SOURCE)
 	@find $(SOURCE) -mindepth 1 -name '.*' -prune -exec rm -rf {} +
 	@$(call run-chapters,$(SOURCE)/book)
-	exec "$(SCRIPTS)/jupyter-book" build $(SOURCE) -n -W --keep-going
+	@echo "building the pages (progress in _build/pages.log)"
+	@exec "$(SCRIPTS)/jupyter-book" build $(SOURCE) -n -W --keep-going >_build/pages.log
 	@test -f $(SOURCE)/_build/html/index.html
 	@trap '' INT TERM HUP; if test -d _build/html; then mv _build/html _build/replaced; fi; \
 		mv $(SOURCE)/_build/html _build/html
