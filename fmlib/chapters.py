@@ -4,7 +4,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -150,32 +151,39 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
     if not source.is_file():
         raise ChapterError(f"{source} does not exist; fmlib runs chapters from a checkout")
     failed = out.parent / f"{out.stem}.failed.ipynb"
-    try:
+    with _writing(out):  # what cannot be written is refused before the run rather than after it
         if any(path.exists() and not path.is_file() for path in (out, failed)):
             raise ChapterError(f"{out} is a folder or device; name the notebook to be written")
         out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()  # rather refused now than after the run
-        with tempfile.TemporaryDirectory(prefix="fmlib-") as folder:
-            draft = Path(folder) / "draft.ipynb"
-            try:
-                _execute(source, draft, given)
-            except _CellFailed as error:
-                _write(failed, draft.read_text(encoding="utf-8"))
-                raise ChapterError(f"{error} (see {failed})") from error
-            scrub(draft)
-            _write(out, draft.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ChapterError(f"{out} cannot be written ({error.strerror})") from error
+        tempfile.TemporaryFile(dir=out.parent).close()
+    with tempfile.TemporaryDirectory(prefix="fmlib-") as folder:
+        draft = Path(folder) / "draft.ipynb"
+        try:
+            _execute(source, draft, given)
+        except _CellFailed as error:
+            _write(failed, draft.read_text(encoding="utf-8"))
+            raise ChapterError(f"{error} (see {failed})") from error
+        scrub(draft)
+        _write(out, draft.read_text(encoding="utf-8"))
 
 
 def _write(path: Path, text: str) -> None:
     """Write a text whole or not at all; being killed leaves at most `.fmlib-PID.part` beside it."""
-    part = path.with_name(f".fmlib-{os.getpid()}.part")
+    with _writing(path):
+        part = path.with_name(f".fmlib-{os.getpid()}.part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        raise ChapterError(f"{path} cannot be written ({error.strerror})") from error
 
 
 class _CellFailed(Exception):
@@ -200,7 +208,8 @@ def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
     except PapermillExecutionError as error:
         raise _CellFailed(f"{error.ename}: {error.evalue}") from error
     except RuntimeError as error:  # of nbclient
-        raise ChapterError("the chapter's process died, perhaps for want of memory") from error
+        reason = "the chapter's process died, perhaps for want of memory"
+        raise ChapterError(f"{reason} ({error})") from error
 
 
 def scrub(path: Path) -> None:

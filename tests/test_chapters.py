@@ -202,12 +202,14 @@ def test_absent_data_is_named_with_its_remedy(
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-SMALL = {"n_train": 4, "n_test": 2}
+# As many images as the smallest profile of chapter 02 asks for, in two classes.
+PHOTOS = [f"train/{c}/{k}" for c in "ab" for k in range(100)]
+PHOTOS += [f"val/{c}/{k}" for c in "ab" for k in range(50)]
 
 
 def write_images(root: Path, *files: str, size: tuple[int, int] = (16, 16), mode: str = "L") -> str:
     """Black images of a size (width, height); returns the dataset's name."""
-    for name in files or ("train/a/1", "train/a/2", "train/b/1", "train/b/2", "val/a/1", "val/b/1"):
+    for name in files or PHOTOS:
         file = root / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new(mode, size).save(file)
@@ -225,32 +227,39 @@ def test_images_too_small_for_the_network_are_refused(
         chapters.settings(name, "smoke", dataset=dataset)
 
 
+def empty(folder: Path) -> None:
+    """Remove the files of a folder."""
+    for file in folder.iterdir():
+        file.unlink()
+
+
 # what is done to a good folder, and what the message has to say
 BAD_FOLDERS: list[tuple[Callable[[Path], object], list[str]]] = [
     (lambda root: shutil.rmtree(root), ["train does not exist", "one folder of images per class"]),
     (lambda root: shutil.rmtree(root / "val"), ["val does not exist", "train/ and val/"]),
     (lambda root: shutil.rmtree(root / "val/b"), ["['a', 'b'], val/ has ['a']", "the same"]),
     (lambda root: (root / "train/c").mkdir(), ["['a', 'b', 'c'], val/ has ['a', 'b']"]),
-    (lambda root: (root / "val/b/1.png").unlink(), ["val/b holds no image", ".png"]),
-    (lambda root: (root / "val/b/1.png").rename(root / "val/b/1.tif"), ["b holds no image"]),
+    (lambda root: empty(root / "val/b"), ["val/b holds no image", ".png"]),
+    (lambda root: (root / "train/b/1.png").rename(root / "train/b/1.tif"), ["199 such images"]),
+    (lambda root: (root / "train/b/1.png").unlink(), ["n_train is 200", "at most 199"]),
+    (lambda root: (root / "val/b/1.png").unlink(), ["n_test is 100", "at most 99"]),
     (lambda root: (root / "val/b/1.png").write_text("<html>"), ["1.png cannot be read as an"]),
     (lambda root: (root / "val/b/1.png").write_bytes(b""), ["1.png cannot be read as an image"]),
-    (lambda root: (root / "train/b/2.png").unlink(), ["n_train is 4", "3 such", "at most 3"]),
     (lambda root: write_images(root, "train/a/3", size=(16, 17)), ["different sizes", "resize"]),
     (lambda root: write_images(root, "train/a/3", mode="RGB"), ["channel counts", "resize"]),
-    (lambda root: write_images(root, "val/a/1", "val/b/1", size=(17, 16)), ["differ in size"]),
-]  # fmt: skip
+    (lambda root: write_images(root, *PHOTOS[200:], size=(17, 16)), ["differ in size"]),
+]
 
 
 @pytest.mark.parametrize(("spoil", "words"), BAD_FOLDERS)
 def test_unusable_folders_of_images_are_refused(
     spoil: Callable[[Path], object], words: list[str], tmp_path: Path
 ) -> None:
-    given = {"dataset": write_images(tmp_path / "photos"), **SMALL}
-    assert chapters.settings(CACHE, "smoke", **given).load().class_names == ("a", "b")
+    dataset = write_images(tmp_path / "photos")
+    assert chapters.settings(CACHE, "smoke", dataset=dataset).load().class_names == ("a", "b")
     spoil(tmp_path / "photos")
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
-        chapters.settings(CACHE, "smoke", **given)
+        chapters.settings(CACHE, "smoke", dataset=dataset)
     assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
 
@@ -457,8 +466,7 @@ def test_a_relative_folder_of_images_is_found_from_where_the_user_is(
     write_notebook(book / "02_caching.ipynb", "import os; print(os.listdir('photos'))")
     write_images(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    given = {"dataset": "image-folder:photos", **SMALL}
-    execute(Path("out.ipynb"), **given)
+    execute(Path("out.ipynb"), dataset="image-folder:photos")
     assert "'train'" in Path("out.ipynb").read_text()
 
 
@@ -506,6 +514,29 @@ def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
     path.write_text(json.dumps(changed))
     chapters.scrub(path)
     assert "93.2 %" in path.read_text(encoding="utf-8")
+
+
+# --- what the pages say ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_provenance_names_what_the_book_does_at_another_size_than_the_paper(name: str) -> None:
+    text = (chapters.BOOK / "provenance.md").read_text(encoding="utf-8")
+    [section] = re.findall(rf"^In {{doc}}`{CHAPTERS[name].path.stem}`:$(.*?)^#", text, re.M | re.S)
+    quick, paper = (CHAPTERS[name].profiles[profile] for profile in ("quick", "paper"))
+    differing = [field for field in quick if quick[field] != paper[field]]
+    assert [field for field in differing if f"`{field}`" not in section] == []
+
+
+def test_commands_in_the_text_name_chapters_and_parameters_that_exist() -> None:
+    pages = [chapters.README, *chapters.BOOK.glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    text += "\n".join(cell["source"] for name in NAMES for cell in read(name))
+    commands = re.findall(r"(?:fmlib run|papermill book/\d\d_)\s*(\w+)(.*)", text)
+    assert len(commands) >= 5
+    for name, rest in commands:
+        known = ["profile", *CHAPTERS[name].settings.model_fields]
+        assert [key for key in re.findall(r"-p (\w+)", rest) if key not in known] == []
 
 
 def test_readme_shows_the_committed_results() -> None:
