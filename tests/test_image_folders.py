@@ -90,7 +90,7 @@ def test_grey_images_of_another_size_run(name: str, grey: str, tmp_path: Path) -
 
 def test_odd_class_names_are_text_on_the_page(colour: str, tmp_path: Path) -> None:
     book = tmp_path / "book"
-    shutil.copytree(ROOT / "book", book)
+    shutil.copytree(ROOT / "book", book, ignore=shutil.ignore_patterns(".*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     execute("exploration", colour, book / CHAPTERS["exploration"].notebook)
