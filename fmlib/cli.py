@@ -52,7 +52,7 @@ def run(
     if chapter is None:
         raise ValueError(f"name a chapter: {', '.join(chapters.CHAPTERS)}")
     given = dict(_parameter(text) for text in parameter or [])
-    target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}.ipynb"
+    target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S-%f}.ipynb"
     chapters.execute(chapter, given, target)
     typer.echo(target)
 

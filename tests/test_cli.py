@@ -145,7 +145,7 @@ def test_output_goes_to_runs_unless_named(calls: list[tuple[str, Given, Path]]) 
     assert run("run", "exploration", "-p", "profile", "smoke") == 0
     [(_, _, out)] = calls
     assert out.parent == Path("runs")
-    assert out.match("exploration-????????-??????.ipynb")
+    assert out.match("exploration-????????-??????-??????.ipynb")
 
 
 @pytest.mark.parametrize(
