@@ -22,22 +22,22 @@ endif
 SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
 CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness
-SOURCE := _build/source
+RUNS := $(CHAPTERS:%=run-%)
 
-# Runs every chapter and writes it to the folder $(1); xargs fails if one of them fails.
-define run-chapters
-printf '%s\n' $(CHAPTERS) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I {} sh -c \
-	'name={}; echo "running $$name"; \
-	$(PY) -m fmlib run "$${name#*_}" --out "$(1)/$$name.ipynb" \
-	|| { echo "$$name failed" >&2; exit 1; }'
-endef
+# What is being made; it takes the place of what was there when it is complete, and not before.
+SOURCE := _build/source
+RENEWED := _build/chapters
+
+# Runs every chapter, JOBS at once, and writes it to the folder $(1); fails if one of them fails.
+# (Here and below, exec hands make's signals on, so that nothing runs on when make is ended.)
+run-chapters = exec $(MAKE) --no-print-directory -k -j$(JOBS) PY="$(PY)" TO="$(1)" $(RUNS)
 
 # Runs one notebook again, compares its outputs, and prints the report in one piece.
 NBVAL = $(PY) -m pytest -q --nbval --nbval-current-env -p no:cacheprovider \
 	-o addopts= -o filterwarnings=default
 
 .DEFAULT_GOAL := help
-.PHONY: help env book chapters test check clean
+.PHONY: help env book chapters test check clean $(RUNS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -52,18 +52,31 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@touch $@
 
 book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stays as it is
-	@rm -rf $(SOURCE)
+	@if test -d _build/replaced && ! test -d _build/html; then mv _build/replaced _build/html; fi
+	@rm -rf $(SOURCE) _build/replaced
 	@mkdir -p $(SOURCE)
 	@cp -R book _config.yml _toc.yml $(SOURCE)
+	@find $(SOURCE) -mindepth 1 -name '.*' -prune -exec rm -rf {} +
 	@$(call run-chapters,$(SOURCE)/book)
-	@rm -rf _build/html _build/.doctrees _build/jupyter_execute
-	"$(SCRIPTS)/jupyter-book" build $(SOURCE) --path-output . -n -W --keep-going
-	@test -f _build/html/index.html
+	@echo "building the pages (progress in _build/pages.log)"
+	@exec "$(SCRIPTS)/jupyter-book" build $(SOURCE) -n -W --keep-going >_build/pages.log
+	@test -f $(SOURCE)/_build/html/index.html
+	@trap '' INT TERM HUP; if test -d _build/html; then mv _build/html _build/replaced; fi; \
+		mv $(SOURCE)/_build/html _build/html
+	@rm -rf _build/replaced
 	@echo "$(CURDIR)/_build/html/index.html"
 
 chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book/ and the README's table
-	@$(call run-chapters,book)
-	@$(PY) -c "from fmlib import chapters; chapters.write_headline()"
+	@rm -rf $(RENEWED)
+	@mkdir -p $(RENEWED)
+	@$(call run-chapters,$(RENEWED))
+	@trap '' INT TERM HUP; mv $(RENEWED)/*.ipynb book
+	@exec $(PY) -c "from fmlib import chapters; chapters.write_headline()"
+
+$(RUNS): export OMP_NUM_THREADS := 1
+$(RUNS): run-%:
+	@name=$*; echo "running $$name"; \
+	exec $(PY) -m fmlib run "$${name#*_}" --out "$(TO)/$$name.ipynb"
 
 check: $(INSTALLED) ## style, types, and the one-way flow between modules
 	$(PY) -m ruff check .
@@ -75,9 +88,10 @@ test: check ## check, all tests, and the committed chapters against a new run
 	$(PY) -m pytest
 	$(PY) -m pytest -m slow
 	@echo "comparing the chapters in book/ with a new run"
-	@printf '%s\n' book/*.ipynb | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
+	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
 		'out=$$($(NBVAL) "$$0" 2>&1); code=$$?; printf "%s\n%s\n" "$$0" "$$out"; exit $$code'
 
 clean: ## remove everything built, and the tools' caches
-	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fmlib tests book -name __pycache__ -type d -prune -exec rm -rf {} +

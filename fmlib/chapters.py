@@ -1,9 +1,11 @@
 """The book's chapters: their settings, and the one way to run a notebook."""
 
 import json
+import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -148,23 +150,40 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
     source = chapter(name).path
     if not source.is_file():
         raise ChapterError(f"{source} does not exist; fmlib runs chapters from a checkout")
-    if out.is_dir():
-        raise ChapterError(f"{out} is a folder; name the notebook to be written")
-    try:
+    failed = out.parent / f"{out.stem}.failed.ipynb"
+    with _writing(out):  # what cannot be written is refused before the run rather than after it
+        if any(path.exists() and not path.is_file() for path in (out, failed)):
+            raise ChapterError(f"{out} is a folder or device; name the notebook to be written")
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{out.stem}-", dir=out.parent)
-    except OSError as error:
-        raise ChapterError(f"{out} cannot be written ({error.strerror})") from error
-    with folder as name_of_folder:
-        draft = Path(name_of_folder) / "draft.ipynb"
+        tempfile.TemporaryFile(dir=out.parent).close()
+    with tempfile.TemporaryDirectory(prefix="fmlib-") as folder:
+        draft = Path(folder) / "draft.ipynb"
         try:
             _execute(source, draft, given)
-            scrub(draft)
-            draft.replace(out)
         except _CellFailed as error:
-            failed = out.with_suffix(".failed.ipynb")
-            draft.replace(failed)
+            _write(failed, draft.read_text(encoding="utf-8"))
             raise ChapterError(f"{error} (see {failed})") from error
+        scrub(draft)
+        _write(out, draft.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text whole or not at all; being killed leaves at most `.fmlib-PID.part` beside it."""
+    with _writing(path):
+        part = path.with_name(f".fmlib-{os.getpid()}.part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ChapterError(f"{path} cannot be written ({error.strerror})") from error
 
 
 class _CellFailed(Exception):
@@ -174,7 +193,6 @@ class _CellFailed(Exception):
 def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
     # Imported here: every chapter imports this module, and none of them needs papermill.
     import papermill
-    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     try:
@@ -182,15 +200,16 @@ def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
             source,
             draft,
             parameters=dict(given),
-            cwd=BOOK,
             kernel_name="python3",
             progress_bar=False,
             request_save_on_cell_execute=False,
+            extra_arguments=["--log-level=CRITICAL"],  # else its warnings go to the user's terminal
         )
     except PapermillExecutionError as error:
         raise _CellFailed(f"{error.ename}: {error.evalue}") from error
-    except DeadKernelError as error:
-        raise ChapterError("the chapter's process died, perhaps for want of memory") from error
+    except RuntimeError as error:  # of nbclient
+        reason = "the chapter's process died, perhaps for want of memory"
+        raise ChapterError(f"{reason} ({error})") from error
 
 
 def scrub(path: Path) -> None:
@@ -234,4 +253,4 @@ def write_headline() -> None:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(start)
     after = rest.split(end)[1]
-    README.write_text(f"{before}{start}\n{headline()}\n{end}{after}", encoding="utf-8")
+    _write(README, f"{before}{start}\n{headline()}\n{end}{after}")

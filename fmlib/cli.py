@@ -1,6 +1,7 @@
 """The command line: `fmlib run`."""
 
 import ast
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from fmlib import chapters
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -51,7 +52,7 @@ def run(
     if chapter is None:
         raise ValueError(f"name a chapter: {', '.join(chapters.CHAPTERS)}")
     given = dict(_parameter(text) for text in parameter or [])
-    target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S}.ipynb"
+    target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S-%f}.ipynb"
     chapters.execute(chapter, given, target)
     typer.echo(target)
 
@@ -93,17 +94,19 @@ def _join_values(arguments: list[str]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: a user's mistake is answered by one sentence and exit status 2."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the chapter's process ends
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        app(_join_values(given), prog_name="fmlib")
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(_fail(error, 2))
+        status = app(_join_values(given or ["--help"]), prog_name="fmlib", standalone_mode=False)
+    except typer.TyperException as error:
+        status = _fail(error.format_message(), 2)
+    except (ValueError, OSError) as error:
+        status = _fail(error, 2)
     except chapters.ChapterError as error:
-        sys.exit(_fail(error, 1))
-    except KeyboardInterrupt:
-        sys.exit(130)
+        status = _fail(error, 1)
+    sys.exit(status)
 
 
-def _fail(error: Exception, status: int) -> int:
-    print(f"fmlib: {error}", file=sys.stderr)
+def _fail(error: object, status: int) -> int:
+    print("fmlib:", " ".join(str(error).split()), file=sys.stderr)
     return status

@@ -11,7 +11,6 @@ import lzma
 import os
 import tarfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,29 +26,13 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 DIGITS = tuple("0123456789")
 GARMENTS = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 OBJECTS = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+    "airplane", "automobile", "bird", "cat", "deer",
+    "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
 CLASS_NAMES = {"mnist": DIGITS, "fashion-mnist": GARMENTS, "cifar10": OBJECTS}
 FOLDER_PREFIX = "image-folder:"
 
@@ -59,10 +42,6 @@ _BUNDLED_SHA256 = {
     "fashion-mnist": "518f8741264245fcebb714e816b6844ecb7e279c1869b9f563d9589c5e8222b8",
 }
 _IDX_FOLDER = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
-_IDX_FILES = {
-    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-}
 _IDX_MD5 = {
     "mnist": {
         "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -182,10 +161,9 @@ def _read(
 ) -> tuple[Arrays, Arrays, tuple[str, ...], str]:
     """Training arrays, test arrays, class names and origin, from the nearest source."""
     if name.startswith(FOLDER_PREFIX):
-        return _read_image_folder(Path(name.removeprefix(FOLDER_PREFIX)))
+        return _read_image_folder(Path(os.path.expanduser(name.removeprefix(FOLDER_PREFIX))))
     if name in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
-        path = _BUNDLED / f"{name}.npz.xz"
-        train, test = _read_bundled(path, _BUNDLED_SHA256[name])
+        train, test = _read_bundled(_BUNDLED / f"{name}.npz.xz", _BUNDLED_SHA256[name])
         if n_train <= len(train[1]) and n_test <= len(test[1]):
             return train, test, CLASS_NAMES[name], "bundled subset"
     reader = _read_cifar10 if name == "cifar10" else _read_idx_dataset
@@ -246,36 +224,35 @@ def _read_bundled(path: Path, sha256: str) -> tuple[Arrays, Arrays]:
 def _read_idx_dataset(name: str) -> tuple[Arrays, Arrays, str]:
     """MNIST or Fashion-MNIST in full, downloaded by torchvision where they are missing."""
     folder = data_folder() / _IDX_FOLDER[name] / "raw"
-    if not all(_find_idx(folder, file) for files in _IDX_FILES.values() for file in files):
+    if not all(_find_idx(folder, file) for file in _IDX_MD5[name]):
         _download_idx(name)
-    parts = {split: _read_idx_split(name, folder, split) for split in _IDX_FILES}
-    return parts["train"], parts["test"], str(folder)
+    files = [_read_idx(folder, file, md5) for file, md5 in _IDX_MD5[name].items()]
+    return _idx_arrays(*files[:2]), _idx_arrays(*files[2:]), str(folder)
 
 
 def _find_idx(folder: Path, file: str) -> Path | None:
     """The unpacked or gzipped idx file, if there is one."""
-    candidates = (folder / file, folder / f"{file}.gz")
-    return next((path for path in candidates if path.is_file()), None)
+    return next((p for p in (folder / file, folder / f"{file}.gz") if p.is_file()), None)
 
 
-def _read_idx_split(name: str, folder: Path, split: str) -> Arrays:
-    """Images (N, 1, 28, 28) and labels (N,) of one split, after checking their md5."""
-    images, labels = (_read_checked(name, folder, file) for file in _IDX_FILES[split])
-    count, height, width = np.frombuffer(images, ">i4", 3, offset=4)
-    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(count, 1, height, width)
-    return pixels, np.frombuffer(labels, np.uint8, offset=8)
-
-
-def _read_checked(name: str, folder: Path, file: str) -> bytes:
+def _read_idx(folder: Path, file: str, md5: str) -> bytes:
     """Unpacked content of an idx file; ValueError if it is truncated, altered or foreign."""
     path = _find_idx(folder, file)
     assert path is not None, "presence was checked before reading"
+    content = path.read_bytes()
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is not a whole gzip file ({error}); delete it") from error
-    _check_md5(path, content, _IDX_MD5[name][file])
+    _check_md5(path, content, md5)
     return content
+
+
+def _idx_arrays(images: bytes, labels: bytes) -> Arrays:
+    """Images (N, 1, H, W) and labels (N,) after the headers of 16 and 8 bytes."""
+    count, height, width = np.frombuffer(images, ">i4", 3, offset=4)
+    pixels = np.frombuffer(images, np.uint8, offset=16).reshape(count, 1, height, width)
+    return pixels, np.frombuffer(labels, np.uint8, offset=8)
 
 
 def _check_md5(path: Path, content: bytes, expected: str) -> None:
@@ -291,13 +268,9 @@ def _download_idx(name: str) -> None:
     """Fetch a dataset with torchvision's own class, or say how to do without."""
     from torchvision import datasets
 
-    classes: dict[str, Callable[..., object]] = {
-        "mnist": datasets.MNIST,
-        "fashion-mnist": datasets.FashionMNIST,
-    }
     try:
         for train in (True, False):
-            classes[name](str(data_folder()), train=train, download=True)
+            getattr(datasets, _IDX_FOLDER[name])(str(data_folder()), train=train, download=True)
     except (OSError, RuntimeError) as error:
         raise _missing(name, f"{_IDX_FOLDER[name]}/raw/*-ubyte.gz") from error
 
@@ -366,33 +339,36 @@ def _stack(entries: list[tuple[str, int, NDArray[np.uint8]]]) -> Arrays:
 
 def _read_image_folder(root: Path) -> tuple[Arrays, Arrays, tuple[str, ...], str]:
     """`train/` and `val/` with one folder per class; all images of one size."""
-    splits = {split: root / split for split in ("train", "val")}
-    for folder in splits.values():
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{folder} does not exist; an image folder has train/ and val/, each with one "
-                "folder of images per class"
-            )
-    names = {
-        split: sorted(p.name for p in f.iterdir() if p.is_dir()) for split, f in splits.items()
-    }
-    if not names["train"] or names["train"] != names["val"]:
+    names, others = (_class_folders(root / split) for split in ("train", "val"))
+    if not names or names != others:
         raise ValueError(
-            f"{root}: train/ has the class folders {names['train']}, val/ has {names['val']}; "
+            f"{root}: train/ has the class folders {names}, val/ has {others}; "
             "both need the same, at least one"
         )
-    if len(names["train"]) > 256:
-        raise ValueError(f"{root} has {len(names['train'])} class folders; 256 is the most")
-    train, test = (_read_class_folders(f, names["train"]) for f in splits.values())
+    if len(names) > 256:
+        raise ValueError(f"{root} has {len(names)} class folders; 256 is the most")
+    train, test = (_read_class_folders(root / split, names) for split in ("train", "val"))
     if train[0].shape[1:] != test[0].shape[1:]:
         raise ValueError(f"{root}: images of train/ and val/ differ in size; resize them")
-    return train, test, tuple(names["train"]), str(root)
+    shown = (name.encode("utf-8", "surrogateescape").decode("utf-8", "replace") for name in names)
+    return train, test, tuple(shown), str(root)
+
+
+def _class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, sorted, without hidden ones (.ipynb_checkpoints)."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist; an image folder has train/ and val/, each with one "
+            "folder of images per class"
+        )
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
 
 
 def _read_class_folders(folder: Path, names: list[str]) -> Arrays:
     entries = []
     for label, name in enumerate(names):
-        files = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
+        seen = (p for p in (folder / name).iterdir() if p.name[0] != ".")
+        files = sorted(p for p in seen if p.suffix.lower() in _IMAGE_SUFFIXES)
         if not files:
             raise ValueError(f"{folder / name} holds no image ({', '.join(_IMAGE_SUFFIXES)})")
         entries += [(f"{rank:09d}", label, _read_image(file)) for rank, file in enumerate(files)]
@@ -405,13 +381,20 @@ def _read_class_folders(folder: Path, names: list[str]) -> Arrays:
 
 
 def _read_image(file: Path) -> NDArray[np.uint8]:
-    """One image as (C, H, W): grey images keep one channel, all others become RGB."""
-    from PIL import Image, UnidentifiedImageError
+    """One image as (C, H, W): grey images keep one channel, all others become RGB.
+
+    Where it is transparent it becomes white, as on a page; 16 bits are rounded to 8.
+    """
+    from PIL import Image
 
     try:
         with Image.open(file) as image:
-            grey = image.mode in ("1", "L")
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+            if image.mode.startswith("I"):  # grey levels of 16 bits
+                return np.rint(np.asarray(image) / 257).astype(np.uint8)[None]  # (1, H, W)
+            mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+            page = Image.new("RGBA", image.size, "white")
+            page.alpha_composite(image.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} cannot be read as an image; remove or replace it") from error
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)  # (C, H, W)
+    pixels = np.asarray(page.convert(mode))
+    return pixels[None] if mode == "L" else pixels.transpose(2, 0, 1)  # (C, H, W)

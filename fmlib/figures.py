@@ -94,7 +94,7 @@ def _show_image(ax: Axes, image: Tensor) -> None:
 
 def _label(text: str, width: int = 12) -> str:
     """A class name as plain text of a few short lines."""
-    return textwrap.fill(text, width).replace("$", r"\$")
+    return textwrap.fill(text, width, max_lines=4, placeholder="…").replace("$", r"\$")
 
 
 def centroids(found: Distances, class_names: Sequence[str]) -> None:

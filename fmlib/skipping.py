@@ -18,8 +18,9 @@ class RandomSkip:
     """
 
     def __init__(self, rates: list[list[float]], seed: int) -> None:
-        if not rates or any(not 0 <= rate <= 1 for row in rates for rate in row):
-            raise ValueError(f"rates {rates} hold a number outside [0, 1], or none; give shares")
+        known = len({len(row) for row in rates}) == 1 and rates[0]
+        if not known or any(not 0 <= rate <= 1 for row in rates for rate in row):
+            raise ValueError(f"rates are {rates}; give rows of equally many shares in [0, 1]")
         self._rates = torch.tensor(rates, dtype=torch.float64)  # (epochs, classes)
         self._generator = torch.Generator().manual_seed(seed)
         self._epoch = -1

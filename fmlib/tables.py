@@ -115,7 +115,7 @@ def class_sizes(dataset: Dataset) -> pd.DataFrame:
 
 def _plain(text: str) -> str:
     """Text from outside, such as a folder's name, with nothing that Markdown would interpret."""
-    return "".join(f"&#{ord(c)};" if c in "<>&|`*_[]{}$\\" else c for c in text)
+    return "".join(c if c.isalnum() or c in " -,/'()" else f"&#{ord(c)};" for c in text)
 
 
 def outlier_distances(found: Distances, dataset: Dataset) -> pd.DataFrame:

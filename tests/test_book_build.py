@@ -1,5 +1,6 @@
 """The book builds without a warning, and its pages are complete and need no network."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ CHAPTERS = list(EXPECTED)
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pages, built from a copy of the committed book."""
     source = tmp_path_factory.mktemp("source")
-    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+    ignored = shutil.ignore_patterns(".*", "__pycache__")
     shutil.copytree(ROOT / "book", source / "book", ignore=ignored)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(ROOT / name, source / name)
@@ -95,6 +96,15 @@ def test_tables_are_numbered_and_have_a_caption(html: Path, chapter: str) -> Non
         number = re.match(r"\s*Table\s+[\d.]+", caption.get_text())
         assert number is not None, caption.get_text()
         assert caption.get_text()[number.end() :].strip(), "a number alone is no caption"
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_solutions_are_folded_up(html: Path, chapter: str) -> None:
+    notebook = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    text = "\n".join("".join(cell["source"]) for cell in notebook["cells"])
+    folded = read_article(html, chapter).find_all("details", class_="sd-dropdown")
+    assert len(folded) == text.count("{dropdown} Solution")
+    assert [details for details in folded if details.has_attr("open")] == []
 
 
 def test_pages_load_nothing_from_other_servers(html: Path) -> None:

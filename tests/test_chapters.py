@@ -1,13 +1,19 @@
 """Chapters: their parameters, what is refused, how they are run, how they are built up."""
 
+import errno
 import json
 import math
+import os
 import re
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import papermill
 import pytest
+from PIL import Image
 
 from fmlib import chapters
 from fmlib.chapters import CHAPTERS, ChapterError
@@ -202,6 +208,68 @@ def test_absent_data_is_named_with_its_remedy(
     assert [word for word in words if word not in str(caught.value)] == []
 
 
+# As many images as the smallest profile of chapter 02 asks for, in two classes.
+PHOTOS = [f"train/{c}/{k}" for c in "ab" for k in range(100)]
+PHOTOS += [f"val/{c}/{k}" for c in "ab" for k in range(50)]
+
+
+def write_images(root: Path, *files: str, size: tuple[int, int] = (16, 16), mode: str = "L") -> str:
+    """Black images of a size (width, height); returns the dataset's name."""
+    for name in files or PHOTOS:
+        file = root / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size).save(file)
+    return f"image-folder:{root}"
+
+
+@pytest.mark.parametrize("size", [(15, 16), (40, 15), (1, 1)])
+@pytest.mark.parametrize("name", NAMES)
+def test_images_too_small_for_the_network_are_refused(
+    name: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    files = [f"{split}/{c}/{k}" for split in ("train", "val") for c in "ab" for k in range(200)]
+    dataset = write_images(tmp_path, *files, size=size)
+    with pytest.raises(ValueError, match=rf"images are {size[1]}x{size[0]}; .* at least 16x16"):
+        chapters.settings(name, "smoke", dataset=dataset)
+
+
+def empty(folder: Path) -> None:
+    """Remove the files of a folder."""
+    for file in folder.iterdir():
+        file.unlink()
+
+
+# what is done to a good folder, and what the message has to say
+BAD_FOLDERS: list[tuple[Callable[[Path], object], list[str]]] = [
+    (lambda root: shutil.rmtree(root), ["train does not exist", "one folder of images per class"]),
+    (lambda root: shutil.rmtree(root / "val"), ["val does not exist", "train/ and val/"]),
+    (lambda root: shutil.rmtree(root / "val/b"), ["['a', 'b'], val/ has ['a']", "the same"]),
+    (lambda root: (root / "train/c").mkdir(), ["['a', 'b', 'c'], val/ has ['a', 'b']"]),
+    (lambda root: empty(root / "val/b"), ["val/b holds no image", ".png"]),
+    (lambda root: (root / "train/b/1.png").rename(root / "train/b/1.tif"), ["199 such images"]),
+    (lambda root: (root / "train/b/1.png").unlink(), ["n_train is 200", "at most 199"]),
+    (lambda root: (root / "val/b/1.png").unlink(), ["n_test is 100", "at most 99"]),
+    (lambda root: (root / "val/b/1.png").write_text("<html>"), ["1.png cannot be read as an"]),
+    (lambda root: (root / "val/b/1.png").write_bytes(b""), ["1.png cannot be read as an image"]),
+    (lambda root: write_images(root, "train/a/3", size=(16, 17)), ["different sizes", "resize"]),
+    (lambda root: write_images(root, "train/a/3", mode="RGB"), ["channel counts", "resize"]),
+    (lambda root: write_images(root, *PHOTOS[200:], size=(17, 16)), ["differ in size"]),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), BAD_FOLDERS)
+def test_unusable_folders_of_images_are_refused(
+    spoil: Callable[[Path], object], words: list[str], tmp_path: Path
+) -> None:
+    dataset = write_images(tmp_path / "photos")
+    assert chapters.settings(CACHE, "smoke", dataset=dataset).load().class_names == ("a", "b")
+    spoil(tmp_path / "photos")
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        chapters.settings(CACHE, "smoke", dataset=dataset)
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
 # --- how the notebooks are built up ------------------------------------------------------
 
 
@@ -292,7 +360,7 @@ def test_execute_writes_the_same_notebook_each_time(book: Path, tmp_path: Path) 
     for out in outs:
         execute(out, epochs=3)
     text = json.loads(outs[0].read_text())["cells"][-1]["outputs"][0]["text"]
-    assert text == [f"3 {book}\n"]
+    assert text == [f"3 {os.getcwd()}\n"]  # where relative paths of a user lead
     assert outs[0].read_bytes() == outs[1].read_bytes()
     assert [path.name for path in sorted(outs[0].parent.iterdir())] == ["0.ipynb", "1.ipynb"]
     assert outs[0].stat().st_mode & 0o777 == (book / "02_caching.ipynb").stat().st_mode & 0o777
@@ -331,13 +399,81 @@ def test_a_missing_notebook_is_named(book: Path, tmp_path: Path) -> None:
         execute(tmp_path / "out.ipynb")
 
 
-def test_an_output_that_cannot_be_written_is_named(book: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("file/out.ipynb", "out.ipynb cannot be written ("),
+        ("folder", "folder is a folder or device; name the notebook"),
+        (".", " is a folder or device"),
+        ("taken.ipynb", "taken.ipynb is a folder or device"),
+        ("/dev/null", "/dev/null is a folder or device"),
+        ("/proc/out.ipynb", "/proc/out.ipynb cannot be written (No such file or directory)"),
+        ("/proc/sys/new/out.ipynb", "out.ipynb cannot be written ("),
+        (f"{'x' * 300}.ipynb", "xxx.ipynb cannot be written (File name too long)"),
+        (f"{'x' * 245}.ipynb", "xxx.ipynb cannot be written (File name too long)"),
+        (f"{'x/' * 3000}out.ipynb", "out.ipynb cannot be written (File name too long)"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(
+    out: str, words: str, book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_notebook(book / "02_caching.ipynb", "raise AssertionError('must not start')")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written"):
-        execute(tmp_path / "file" / "out.ipynb")
-    with pytest.raises(ChapterError, match="is a folder"):
-        execute(book)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "taken.failed.ipynb").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ChapterError) as caught:
+        execute(Path(out))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_run(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what the system answers then, since for its superuser no folder is read-only."""
+
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    write_notebook(book / "02_caching.ipynb", "raise AssertionError('must not start')")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written \(Permission denied\)"):
+        execute(tmp_path / "out.ipynb")
+
+
+def test_a_disk_that_is_full_at_the_end_leaves_an_earlier_output_whole(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(part: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write_notebook(book / "02_caching.ipynb", "pass")
+    out = tmp_path / "out.ipynb"
+    out.write_text("an earlier run")
+    monkeypatch.setattr(Path, "replace", fill)
+    with pytest.raises(ChapterError, match=r"out\.ipynb cannot be written \(No space left"):
+        execute(out)
+    assert out.read_text() == "an earlier run"
+    assert {path.name for path in tmp_path.iterdir()} == {"book", "out.ipynb"}
+
+
+def test_the_kernel_says_nothing_on_the_terminal(
+    book: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(book / "02_caching.ipynb", "print('shown in the notebook')")
+    execute(tmp_path / "out.ipynb")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_relative_folder_of_images_is_found_from_where_the_user_is(
+    book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_notebook(book / "02_caching.ipynb", "import os; print(os.listdir('photos'))")
+    write_images(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    execute(Path("out.ipynb"), dataset="image-folder:photos")
+    assert "'train'" in Path("out.ipynb").read_text()
 
 
 def _executed(run: int) -> dict[str, Any]:
@@ -384,6 +520,29 @@ def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
     path.write_text(json.dumps(changed))
     chapters.scrub(path)
     assert "93.2 %" in path.read_text(encoding="utf-8")
+
+
+# --- what the pages say ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_provenance_names_what_the_book_does_at_another_size_than_the_paper(name: str) -> None:
+    text = (chapters.BOOK / "provenance.md").read_text(encoding="utf-8")
+    [section] = re.findall(rf"^In {{doc}}`{CHAPTERS[name].path.stem}`:$(.*?)^#", text, re.M | re.S)
+    quick, paper = (CHAPTERS[name].profiles[profile] for profile in ("quick", "paper"))
+    differing = [field for field in quick if quick[field] != paper[field]]
+    assert [field for field in differing if f"`{field}`" not in section] == []
+
+
+def test_commands_in_the_text_name_chapters_and_parameters_that_exist() -> None:
+    pages = [chapters.README, *chapters.BOOK.glob("*.md")]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    text += "\n".join(cell["source"] for name in NAMES for cell in read(name))
+    commands = re.findall(r"(?:fmlib run|papermill book/\d\d_)\s*(\w+)(.*)", text)
+    assert len(commands) >= 5
+    for name, rest in commands:
+        known = ["profile", *CHAPTERS[name].settings.model_fields]
+        assert [key for key in re.findall(r"-p (\w+)", rest) if key not in known] == []
 
 
 def test_readme_shows_the_committed_results() -> None:

@@ -10,14 +10,18 @@ import io
 import os
 import re
 import tarfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -486,6 +490,96 @@ def test_class_name_is_plain_text(tmp_path: Path) -> None:
     assert data.load(_write_images(tmp_path, files)).class_names == (odd,)
 
 
+def test_class_name_that_is_no_unicode_is_shown_with_marks_for_its_bytes(tmp_path: Path) -> None:
+    """Such as a folder from an archive in another encoding."""
+    name = b"caf\xe9"
+    for split in (b"train", b"val"):
+        folder = os.fsencode(tmp_path) + b"/" + split + b"/" + name
+        os.makedirs(folder)
+        Image.fromarray(_bytes(2, 2)).save(Path(os.fsdecode(folder)) / "1.png")
+    assert data.load(f"image-folder:{tmp_path}").class_names == ("caf\ufffd",)
+
+
+def test_hidden_folders_and_files_are_no_part_of_an_image_folder(tmp_path: Path) -> None:
+    """What notebooks and file managers leave behind."""
+    name = _write_images(tmp_path, GREY)
+    expected = data.load(name)
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    (tmp_path / "val/.cache").mkdir()
+    (tmp_path / "train/ant/._b.png").write_bytes(b"resource fork")
+    (tmp_path / "train/ant/notes.txt").write_text("no image")
+    found = data.load(name)
+    assert (found.class_names, found.checksum) == (expected.class_names, expected.checksum)
+
+
+def test_home_folder_may_be_written_as_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_images(tmp_path / "photos", GREY)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data.load("image-folder:~/photos").origin == str(tmp_path / "photos")
+
+
+BLUE, WHITE, HALF_RED = (0, 0, 255), (255, 255, 255), (255, 0, 0, 128)
+
+
+def _palette_image() -> Image.Image:
+    """A blue pixel, and one that is transparent."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([*BLUE, 1, 2, 3])
+    image.putpixel((1, 0), 1)
+    image.info["transparency"] = 1
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.fromarray(np.array([[0, 128, 129, 257, 65535]], np.uint16)), [0, 0, 1, 1, 255]),
+        (Image.fromarray(np.array([[True, False]])), [255, 0]),
+        (Image.fromarray(np.array([[[9, 255], [9, 0], [55, 51]]], np.uint8)), [9, 255, 215]),
+        (_palette_image(), [BLUE, WHITE]),
+        (Image.new("RGBA", (1, 1), (*BLUE, 255)), [BLUE]),
+        (Image.new("RGBA", (1, 1), (*BLUE, 0)), [WHITE]),
+        (Image.new("RGBA", (1, 1), HALF_RED), [(255, 127, 127)]),
+    ],
+    ids=["16 bits", "1 bit", "grey, alpha", "palette", "opaque", "transparent", "half"],
+)
+def test_other_kinds_of_pixels_become_bytes_of_grey_or_rgb(
+    image: Image.Image, expected: list[Any], tmp_path: Path
+) -> None:
+    """16 bits are rounded to 8; what is transparent becomes white."""
+    image.save(tmp_path / "a.png")
+    pixels = data._read_image(tmp_path / "a.png")  # (C, 1, W)
+    assert pixels.dtype == np.uint8
+    assert pixels[:, 0].T.tolist() == [list(np.atleast_1d(pixel)) for pixel in expected]
+
+
+FORMATS = {"png": "RGBA", "gif": "P", "jpg": "RGB", "bmp": "P", "webp": "RGB"}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_a_damaged_image_is_read_or_refused(suffix: str, tmp_path: Path, draw: Any) -> None:
+    """Whatever bytes are changed or cut off: there is no other error, and no flood of pixels."""
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(_bytes(9, 8, 3)).convert(FORMATS[suffix]).save(file)
+    content = bytearray(file.read_bytes())
+    places = st.integers(0, len(content) - 1)
+    for place, value in draw.draw(st.dictionaries(places, st.integers(0, 255), max_size=4)).items():
+        content[place] = value
+    file.write_bytes(content[: draw.draw(st.just(len(content)) | places)])
+    with mock.patch.object(Image, "MAX_IMAGE_PIXELS", 1000), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        message = ""
+        try:
+            assert data._read_image(file).size <= 3 * 2000
+        except ValueError as error:
+            message = str(error)
+    assert message in ("", f"{file} cannot be read as an image; remove or replace it")
+
+
 def test_checksum_of_an_image_folder_follows_its_pixels(tmp_path: Path) -> None:
     name = _write_images(tmp_path, GREY)
     before = data.load(name).checksum
@@ -503,6 +597,7 @@ def _broken(tmp_path: Path, kept: int) -> None:
     [
         (lambda root: _broken(root, 4), r"b\.png cannot be read as an image; remove or replace"),
         (lambda root: _broken(root, 50), r"b\.png cannot be read as an image; remove or replace"),
+        (lambda root: (root / "train/ant/d.png").mkdir(), r"d\.png cannot be read as an image"),
         (lambda root: _write_images(root, {"train/ant/d.png": _bytes(4, 6)}), "different sizes"),
         (lambda root: _write_images(root, {"train/ant/d.png": _bytes(4, 5, 3)}), "channel counts"),
         (
@@ -523,6 +618,20 @@ def test_unusable_image_folders(tmp_path: Path, spoil: Callable[[Path], Any], me
     spoil(tmp_path)
     with pytest.raises(ValueError, match=message):
         data.load(name)
+
+
+def test_an_image_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    """Images right inside train/ and val/, or hidden folders, make no class."""
+    name = _write_images(tmp_path, {f"{split}/a.png": _bytes(4, 5) for split in ("train", "val")})
+    (tmp_path / "train/.ipynb_checkpoints").mkdir()
+    with pytest.raises(ValueError, match=r"train/ has the class folders \[\], val/ has \[\]"):
+        data.load(name)
+
+
+def test_more_images_than_the_folder_holds(tmp_path: Path) -> None:
+    name = _write_images(tmp_path, GREY)
+    with pytest.raises(ValueError, match=r"n_test is 3, but .* has 2 such images; give at most 2"):
+        data.load(name, 3, 3)
 
 
 def test_missing_parts_of_an_image_folder(tmp_path: Path) -> None:

@@ -262,6 +262,13 @@ def test_class_names_are_drawn_as_plain_text(
         assert re.sub(r"\s", "", name.replace("$", r"\$")) in shown
 
 
+def test_a_long_class_name_takes_four_lines_at_most() -> None:
+    lines = figures._label("a very long name of a class " * 9).splitlines()
+    assert len(lines) == 4
+    assert lines[-1].endswith("…")
+    assert max(map(len, lines)) <= 12
+
+
 def test_embeddings_name_axes_and_accuracy() -> None:
     [ax] = draw(lambda: figures.embeddings({"PCA": results.embedding(43.6)}, ("a", "b", "none")))
     assert ax.get_title() == "PCA: class named right 44 %"

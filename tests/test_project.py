@@ -140,3 +140,11 @@ def test_no_file_names_a_package_registry_or_a_home_folder() -> None:
     homes = [(name, hit.group()) for name, text in files for hit in HOME_FOLDER.finditer(text)]
     assert hosts == []
     assert homes == []
+
+
+@pytest.mark.parametrize(
+    "left", ["book/.fmlib-7.part", ".fmlib-7.part", "book/02_caching.failed.ipynb", "runs/a.ipynb"]
+)
+def test_what_runs_leave_behind_is_ignored(left: str) -> None:
+    command = ["git", "check-ignore", "--quiet", left]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0

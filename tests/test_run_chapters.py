@@ -181,3 +181,24 @@ def test_digits_do_not_depend_on_threads_and_kernels(name: str, tmp_path: Path) 
     assert len(plain_images) == len(native_images) >= 2
     differing = sum(a != b for a, b in zip(plain_images, native_images, strict=True))
     print(f"{name}: {differing} of {len(plain_images)} images differ in their bytes")
+
+
+def written(notebook: dict[str, Any]) -> str:
+    """A notebook as `fmlib run` writes it."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("name", ["exploration", "feature_map_regularization"])
+def test_two_runs_write_the_same_bytes(name: str, tmp_path: Path) -> None:
+    """Images included; only what a cell marks as not reproducible, such as times, may differ."""
+    found = []
+    for number in range(2):
+        out = tmp_path / f"{number}.ipynb"
+        python(TWO_THREADS, "-m", "fmlib", "run", name, "-p", "profile", "smoke", "--out", str(out))
+        notebook = json.loads(out.read_text(encoding="utf-8"))
+        assert out.read_bytes() == written(notebook).encode()
+        found.append(notebook)
+    for first, second in zip(*(notebook["cells"] for notebook in found), strict=True):
+        if "outputs" in first and is_ignored(first):
+            first["outputs"] = second["outputs"]
+    assert written(found[0]) == written(found[1])

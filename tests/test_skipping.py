@@ -45,7 +45,9 @@ def test_seed_decides_the_draws() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("rates", [[], [[1.5]], [[0.5], [-0.1]], [[float("nan")]]])
+@pytest.mark.parametrize(
+    "rates", [[], [[]], [[0.5], [0.5, 0.5]], [[1.5]], [[0.5], [-0.1]], [[float("nan")]]]
+)
 def test_refusals(rates: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match=r"hold a number outside \[0, 1\], or none"):
+    with pytest.raises(ValueError, match=r"give rows of equally many shares in \[0, 1\]"):
         RandomSkip(rates, seed=0)

@@ -59,11 +59,18 @@ def test_difference_needs_pairs() -> None:
         tables.difference([1.0, 2.0], [1.0])
 
 
-@pytest.mark.parametrize("text", [*results.EVIL, "`x`", "[a](javascript:b)", "{{c}}", "\\", "a_b&"])
+MARKUP = (
+    "`x`", "[a](javascript:b)", "{{c}}", "\\", "a_b&", "~~x~~", "a\nb", ":name: c", "#", '"',
+    "https://a.example", "www.a.example", "a@b.example",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*results.EVIL, *MARKUP])
 def test_names_from_outside_are_only_text(text: str) -> None:
     plain = tables._plain(text)
     left = re.sub(r"&#\d+;", "", plain)
     assert [character for character in "<>|$`*_[]{}\\&" if character in left] == []
+    assert re.search(r"""[~\n@.:#"!]""", left) is None
     assert re.sub(r"&#(\d+);", lambda code: chr(int(code[1])), plain) == text
 
 
