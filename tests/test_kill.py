@@ -101,7 +101,9 @@ def test_killing_a_run_leaves_earlier_ones_whole(
     earlier = snapshot(runs, tmp_path / "book")
 
     command = [sys.executable, "-c", RUN, str(tmp_path), moment]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
     sign = tmp_path / ("beat" if moment == "cell" else "sign")
     if moment == "end":  # the chapter's own sign comes first
         wait_for(lambda: list(runs.glob(".fmlib-*.part")))

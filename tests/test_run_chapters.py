@@ -154,7 +154,7 @@ from fmlib import chapters
 from fmlib.experiments import caching
 settings = chapters.settings("caching", "smoke")
 point = caching.Point(20, 3, seed=0, test_every_epoch=False)
-run = caching.train_once(settings, point, settings.cache_config())
+run = caching.train_once(settings, settings.load(), point, settings.cache_config())
 for epoch in run.history.epochs:
     print(f"{epoch.loss:.8e}", epoch.trained, *(f"{x:.8e}" for x in epoch.policy["threshold"]))
 """
