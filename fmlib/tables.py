@@ -113,6 +113,11 @@ def class_sizes(dataset: Dataset) -> pd.DataFrame:
     )
 
 
+def source(dataset: Dataset) -> str:
+    """Name and origin of a dataset, for a caption."""
+    return _plain(f"{dataset.name} ({dataset.origin})")
+
+
 def _plain(text: str) -> str:
     """Text from outside, such as a folder's name, with nothing that Markdown would interpret."""
     return "".join(c if c.isalnum() or c in " -,/'()" else f"&#{ord(c)};" for c in text)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -72,6 +73,11 @@ def test_names_from_outside_are_only_text(text: str) -> None:
     assert [character for character in "<>|$`*_[]{}\\&" if character in left] == []
     assert re.search(r"""[~\n@.:#"!]""", left) is None
     assert re.sub(r"&#(\d+);", lambda code: chr(int(code[1])), plain) == text
+
+
+def test_a_dataset_is_named_in_text_that_is_only_text() -> None:
+    named = replace(results.dataset(), name="image-folder:<b>", origin="by hand")
+    assert tables.source(named) == "image-folder&#58;&#60;b&#62; (by hand)"
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
