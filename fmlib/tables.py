@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 from IPython.display import Markdown, display
+from torch import Tensor
 
 from fmlib import published, stats
 from fmlib.data import Dataset
@@ -31,6 +32,7 @@ from fmlib.experiments.caching import (
     Reading,
     Run,
     Scaled,
+    Stage,
     Stages,
 )
 from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, OutlierRun, Split
@@ -308,10 +310,10 @@ def similarity_stages(found: list[Stages]) -> pd.DataFrame:
     )
     rows = []
     for name, seeds, known, _ in stages:
-        lowest = spread([stage.similarity.min().item() for stage in seeds], 3)
+        lowest = spread([_lowest(stage).min().item() for stage in seeds], 3)
         rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", lowest + n))
     for name, seeds, known, _ in stages:
-        classes = [int(s.labels[s.similarity.min(dim=1).values.argmin()]) for s in seeds]
+        classes = [int(stage.labels[_lowest(stage).argmin()]) for stage in seeds]
         rows.append((f"class of that image, {name}", str(known.image), _listed(classes) + n))
     for name, seeds, _, own in stages:
         classes = [int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds]
@@ -323,6 +325,11 @@ def similarity_stages(found: list[Stages]) -> pd.DataFrame:
     quantity = "seeds in which the late similarities reach lower than the early ones"
     rows.append((quantity, "no", f"{lower} of {len(found)}"))
     return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
+
+
+def _lowest(stage: Stage) -> Tensor:
+    """Lowest similarity of each image (images,) to a cached vector that is defined."""
+    return stage.similarity.nan_to_num(nan=1.0).amin(dim=1)
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -129,5 +129,5 @@ def test_input_scales_differ_in_nothing_else(settings: CachingSettings) -> None:
     dataset = settings.load()
     found = caching.input_scales(settings, dataset)
     assert [scaled.input_scale for scaled in found] == ["255", "unit", "standardized"]
-    released = caching.short_runs(settings, dataset, None, epochs=2 * settings.short.epochs)
+    released = caching.short_runs(settings, dataset, None, epochs=1 + settings.short.epochs)
     assert [r.test_accuracy for r in found[0].plain] == [r.test_accuracy for r in released]

@@ -103,8 +103,8 @@ _QUICK = {
     "reading": "released",
     "layer": None,
     "options": {},
-    "short_runs": (1000, 67, 2, 2),
-    "stage_seeds": 5,
+    "short_runs": (600, 40, 2, 2),
+    "stage_seeds": 4,
 }
 PROFILES = {
     "smoke": _QUICK
@@ -288,14 +288,14 @@ def stages(settings: CachingSettings, dataset: Dataset) -> list[Stages]:
 
 
 def _stages(settings: CachingSettings, dataset: Dataset, seed: int) -> Stages:
-    short = first_images(dataset, settings.short.images)
-    model = settings.model(short, seed)
-    cache = _cache(model, short, settings.cache_config())
-    images, labels, few = short.train_images, short.train_labels, settings.short.batch_size
-    config = settings.train_config(1, few, seed)
-    fit(model, images[: EARLY_STEPS * few], labels[: EARLY_STEPS * few], config, policy=cache)
+    model = settings.model(dataset, seed)
+    cache = _cache(model, dataset, settings.cache_config())
+    images, labels = dataset.train_images, dataset.train_labels
+    few = EARLY_STEPS * settings.batch_size
+    config = settings.train_config(1, settings.batch_size, seed)
+    fit(model, images[:few], labels[:few], config, policy=cache)
     early = _stage(cache, dataset)
-    config = settings.train_config(2 * settings.short.epochs, few, seed)
+    config = settings.train_config(settings.short.epochs, settings.batch_size, seed)
     fit(model, images, labels, config, policy=cache)
     return Stages(early, _stage(cache, dataset), _anatomy(model, cache, dataset))
 
@@ -395,18 +395,21 @@ def short_runs(
     epochs: int | None = None,
 ) -> list[Run]:
     """Short runs on the first images, one per seed."""
-    short = first_images(dataset, settings.short.images)
+    short = shortened(dataset, settings.short.images)
     size, length = batch_size or settings.short.batch_size, epochs or settings.short.epochs
     points = [Point(size, length, seed) for seed in range(settings.short.seeds)]
     return [train_once(settings, short, point, skipping) for point in points]
 
 
-def first_images(dataset: Dataset, count: int) -> Dataset:
-    """The dataset with no more than its first training images."""
+def shortened(dataset: Dataset, count: int) -> Dataset:
+    """The dataset with only its first training images, and the first half of its test images."""
+    half = -(-len(dataset.test_labels) // 2)
     return replace(
         dataset,
         train_images=dataset.train_images[:count],
         train_labels=dataset.train_labels[:count],
+        test_images=dataset.test_images[:half],
+        test_labels=dataset.test_labels[:half],
     )
 
 
@@ -460,8 +463,8 @@ class Scaled(NamedTuple):
 
 def input_scales(settings: CachingSettings, dataset: Dataset) -> list[Scaled]:
     """Short runs of Fig. 7 with pixels of 0 to 255, 0 to 1, and standardized."""
-    size, epochs = settings.short.batch_size, 2 * settings.short.epochs
-    short = first_images(dataset, settings.short.images)
+    size, epochs = settings.short.batch_size, 1 + settings.short.epochs
+    short = shortened(dataset, settings.short.images)
     points = [
         Point(size, epochs, seed, test_every_epoch=True) for seed in range(settings.short.seeds)
     ]
