@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fmlib import chapters, exploration, training
 from fmlib.experiments import exploration as experiment
+from fmlib.training import TrainConfig
 from tests import toy
 
 
@@ -156,7 +157,7 @@ def test_tsne_keeps_blobs_apart() -> None:
 
 # --- networks trained without and with the outliers --------------------------------------
 
-Fed = list[tuple[Tensor, Tensor]]
+Fed = list[tuple[Tensor, Tensor, TrainConfig]]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def outlier_run() -> tuple[Any, Any, experiment.OutlierRun, Fed]:
     fed: Fed = []
 
     def fit(model: Any, images: Tensor, labels: Tensor, config: Any) -> Any:
-        fed.append((images, labels))
+        fed.append((images, labels, config))
         return training.fit(model, images, labels, config)
 
     settings = chapters.settings("exploration", "smoke", n_train=250, n_test=150, seeds=1, seed=3)
@@ -186,15 +187,26 @@ def test_networks_are_fed_equally_many_images_of_each_class(
 ) -> None:
     _, dataset, _, fed = outlier_run
     sizes = dataset.train_labels.bincount()
-    assert len(fed) == 2
-    for _, labels in fed:
+    for _, labels, _ in fed:
         assert labels.bincount().tolist() == (sizes - sizes // 10).tolist()
+
+
+def test_both_networks_end_with_the_same_images_at_a_tenth_of_the_learning_rate(
+    outlier_run: tuple[Any, Any, experiment.OutlierRun, Fed],
+) -> None:
+    settings, _, _, fed = outlier_run
+    full = settings.train_config(settings.epochs, settings.batch_size, seed=3)
+    slow = TrainConfig(epochs=1, batch_size=full.batch_size, learning_rate=0.005, seed=3)
+    assert [config for *_, config in fed] == [full, slow, full, slow]
+    for first, last in (fed[:2], fed[2:]):
+        assert torch.equal(first[0], last[0])
+        assert torch.equal(first[1], last[1])
 
 
 def test_outliers_are_kept_from_one_network_and_fed_to_the_other(
     outlier_run: tuple[Any, Any, experiment.OutlierRun, Fed],
 ) -> None:
-    _, dataset, run, [(without, _), (control, _)] = outlier_run
+    _, dataset, run, [(without, *_), _, (control, *_), _] = outlier_run
     images, labels = dataset.train_images, dataset.train_labels
     means = exploration.centroids(images, labels, 10)
     apart = exploration.centroid_distances(images, labels, means)
@@ -209,9 +221,9 @@ def test_outliers_are_kept_from_one_network_and_fed_to_the_other(
 def test_accuracies_and_errors_agree_with_the_control_itself(
     outlier_run: tuple[Any, Any, experiment.OutlierRun, Fed],
 ) -> None:
-    _, dataset, run, [_, control] = outlier_run
+    _, dataset, run, [_, _, _, control] = outlier_run
     accuracy = {
-        "train": training.evaluate(run.control, *control),
+        "train": training.evaluate(run.control, *control[:2]),
         "test": training.evaluate(run.control, dataset.test_images, dataset.test_labels),
     }
     assert run.groups["test images, all"].accuracy["control"] == pytest.approx(accuracy["test"])
