@@ -51,7 +51,8 @@ def sweep() -> list[Comparison]:
 
 def fig9() -> list[Row]:
     """Two rows of Fig. 9 with two seeds."""
-    return [results.row(size, seed) for size in (64, 256) for seed in (0, 1)]
+    rows = (0, 64, "mnist"), (2, 256, "fashion-mnist")
+    return [results.row(n, seed, size, name) for n, size, name in rows for seed in (0, 1)]
 
 
 CONDITIONS = ["plain", "cached", "random skipping"]
@@ -81,9 +82,30 @@ MODELS = ["base model", "map model", "control: originals"]
         ),
         (
             lambda: figures.map_training(fig9()),
-            [("", "accuracy (%)"), ("", "")],
-            ["batch 64, n = 2", "batch 256, n = 2"],
+            [("accuracy (%)", ""), ("accuracy (%)", "")],
+            ["mnist\nbatch 64, n = 2", "fashion-mnist\nbatch 256, n = 2"],
             ["train", "test"],
+        ),
+        (
+            lambda: figures.map_training_by_epoch(fig9()),
+            [("epoch", "test accuracy (%)"), ("epoch", "")],
+            ["mnist\nbatch 64, n = 2", "fashion-mnist\nbatch 256, n = 2"],
+            [
+                "map model",
+                "control: originals",
+                "control: blurred originals",
+                "control: untrained maps",
+            ],
+        ),
+        (
+            lambda: figures.undefined_losses(results.trials(0), 2.3),
+            [
+                ("values below zero (share)", "mean loss, last epoch"),
+                ("dead units (share)", ""),
+                ("first step / weights", ""),
+            ],
+            ["", "", ""],
+            ["originals", "maps: undefined or above 100", "guessing"],
         ),
         (
             lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], 0.25),
@@ -92,7 +114,7 @@ MODELS = ["base model", "map model", "control: originals"]
             MODELS,
         ),
     ],
-    ids=["fig-7", "fig-7-hits", "fig-8", "fig-9", "fig-10"],
+    ids=["fig-7", "fig-7-hits", "fig-8", "fig-9", "fig-9-epochs", "undefined", "fig-10"],
 )
 def test_axes_say_what_they_show(
     figure: Callable[[], None],
@@ -126,11 +148,38 @@ def test_points_of_figure_10_are_the_measured_ones() -> None:
     assert drawn == [[85.0], [75.0], [95.0]] + 5 * [[40.0], [30.0], [50.0]]
 
 
-def test_map_models_that_diverged_are_not_drawn() -> None:
-    rows = [results.row(64, 0), results.diverged_row(64, 1)]
+def test_models_that_diverged_are_not_drawn() -> None:
+    rows = [results.row(0, 0), results.diverged_row(0, 1)]
     [ax] = draw(lambda: figures.map_training(rows))
-    points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    points = [np.asarray(line.get_xdata()).tolist() for line in ax.lines][::2]
     assert points[:6] == [[90, 91], [88, 89], [70], [69], [95, 96], [89, 90]]
+    names = [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()]
+    assert names == [figures.NAMES[model] for model in results.ACCURACIES]
+
+
+def test_curves_of_map_training_begin_at_the_base_model() -> None:
+    rows = [results.row(0, 0), results.row(0, 1), results.diverged_row(0, 2)]
+    [ax] = draw(lambda: figures.map_training_by_epoch(rows))
+    curves = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
+    assert np.asarray(curves["map model"].get_xdata()).tolist() == [0, 1, 2]
+    assert np.asarray(curves["map model"].get_ydata()).tolist() == [88.5, 50, 69.5]
+    assert np.asarray(curves["control: originals"].get_ydata()).tolist() == [89, 50, 90]
+
+
+def test_undefined_losses_are_crosses_at_the_top() -> None:
+    lost, fine = results.trials(0)[2], results.trials(0)[0]
+    assert fine.history is not None
+    huge = fine.history.epochs[0].model_copy(update={"loss": 1e9})
+    far = fine.model_copy(update={"history": fine.history.model_copy(update={"epochs": (huge,)})})
+    axes = draw(lambda: figures.undefined_losses([fine, lost, far], guess=2.3))
+    drawn = [
+        [(*np.ravel(line.get_xdata()), *np.ravel(line.get_ydata()), line.get_marker())
+         for line in ax.lines[:3]]
+        for ax in axes
+    ]  # fmt: skip
+    assert drawn[0] == [(0, 1, "^"), (0.6, 100, "x"), (0, 100, "x")]
+    assert drawn[1] == [(0.25, 1, "^"), (0.25, 100, "x"), (0.25, 100, "x")]
+    assert drawn[2] == [(0.005, 1, "^"), (2, 100, "x"), (0.005, 100, "x")]
 
 
 def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
@@ -204,10 +253,10 @@ def test_feature_maps_have_one_scale_with_white_at_zero() -> None:
 
 
 def test_colours_and_markers_tell_quantities_apart() -> None:
-    for group in (("plain", "cached", "random"), ("base", "maps", "originals")):
-        assert len({to_hex(figures.PALETTE[name]) for name in group}) == 3
-        assert len({figures.MARKERS[name] for name in group}) == 3
-        assert len({figures.NAMES[name] for name in group}) == 3
+    for group in (("plain", "cached", "random"), tuple(results.ACCURACIES)):
+        assert len({to_hex(figures.PALETTE[name]) for name in group}) == len(group)
+        assert len({figures.MARKERS[name] for name in group}) == len(group)
+        assert len({figures.NAMES[name] for name in group}) == len(group)
     assert figures.PALETTE.keys() == figures.MARKERS.keys() == figures.NAMES.keys()
     palette = {to_hex(colour) for colour in sns.color_palette("colorblind")}
     assert {to_hex(colour) for colour in figures.PALETTE.values()} <= palette
