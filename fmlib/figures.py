@@ -35,7 +35,7 @@ from fmlib.experiments.caching import (
     Stages,
 )
 from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, Embedding, Maps, OutlierRun
-from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row
+from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row, Trial, by_row
 
 _COLOURS = sns.color_palette("colorblind")
 PALETTE = {
@@ -45,6 +45,8 @@ PALETTE = {
     "base": _COLOURS[0],
     "maps": _COLOURS[4],
     "originals": _COLOURS[7],
+    "blurred": _COLOURS[9],
+    "untrained": _COLOURS[2],
     "train": _COLOURS[9],
     "test": _COLOURS[1],
     "no outliers": _COLOURS[2],
@@ -52,6 +54,7 @@ PALETTE = {
 }
 """One colour per quantity through the book: what is plain is blue, a control is grey."""
 MARKERS = {"plain": "o", "cached": "s", "random": "^", "base": "o", "maps": "D", "originals": "^"}
+MARKERS |= {"blurred": "v", "untrained": "P"}
 MARKERS |= {"train": "o", "test": "s", "no outliers": "P", "control": "^"}
 NAMES = {
     "plain": "plain",
@@ -60,6 +63,8 @@ NAMES = {
     "base": "base model",
     "maps": "map model",
     "originals": "control: originals",
+    "blurred": "control: blurred originals",
+    "untrained": "control: untrained maps",
     "train": "training images",
     "test": "test images",
     "no outliers": "outlying tenth left out",
@@ -283,21 +288,22 @@ def accuracy_by_epoch(runs: list[Comparison]) -> None:
 
 
 def _legend_below(ax: Axes, columns: int | None = None) -> None:
-    """The legend of one panel, below all panels, where it hides nothing."""
-    handles, labels = ax.get_legend_handles_labels()
+    """The legend of one panel, each label once, below all panels, where it hides nothing."""
+    handles = {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure = ax.get_figure(root=True)
     assert figure is not None, "axes are drawn into a figure"
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns or len(handles))
+    columns = columns or len(handles)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
 
 
-def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str) -> None:
+def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int = 1) -> None:
     """Thin lines for single curves, a thick one with markers for their mean."""
     style = {"color": PALETTE[quantity], "marker": MARKERS[quantity], "markersize": 4}
     for curve in curves if len(curves) > 1 else []:
-        ax.plot(range(1, len(curve) + 1), curve, color=PALETTE[quantity], lw=0.8, alpha=0.5)
-    length = min(len(curve) for curve in curves)
+        ax.plot(range(start, len(curve) + start), curve, color=style["color"], lw=0.8, alpha=0.5)
+    length = min((len(curve) for curve in curves), default=0)
     mean = [fmean(curve[i] for curve in curves) for i in range(length)]
-    ax.plot(range(1, length + 1), mean, lw=2, label=NAMES[quantity], **style)
+    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity], **style)
 
 
 def skipped_by_epoch(runs: list[Comparison]) -> None:
@@ -380,33 +386,81 @@ def exits(found: list[list[ExitLayer]]) -> None:
     _legend_below(ax, columns=2)
 
 
+def _row_title(runs: list[Row]) -> str:
+    return f"{_label(runs[0].dataset, 18)}\nbatch {runs[0].batch_size}, n = {len(runs)}"
+
+
 def map_training(rows: list[Row]) -> None:
-    """Fig. 9: accuracy of base, map and control model; open points train, full points test."""
-    sizes = sorted({row.batch_size for row in rows})
-    _, axes = plt.subplots(1, len(sizes), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
-    for ax, size in zip(axes[0], sizes, strict=True):
-        chosen = [row for row in rows if row.batch_size == size]
+    """Fig. 9: accuracy of base, map and control models; open points train, full points test."""
+    groups = by_row(rows)
+    _, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
+    for ax, runs in zip(axes[0], groups, strict=True):
         for position, model in enumerate(MODELS):
-            for split, shift, fill in (("train", -0.12, "none"), ("test", 0.12, "full")):
-                shown = [row for row in chosen if not (model == "maps" and row.diverged)]
-                values = [getattr(getattr(row, model), split) for row in shown]
-                _points(ax, position + shift, values, model, fill)
-        ax.set_xticks(range(len(MODELS)), [_label(NAMES[m], 9) for m in MODELS])
-        ax.set_title(f"batch {size}, n = {len(chosen)}")
-        ax.set_xlim(-0.5, len(MODELS) - 0.5)
-    axes[0][0].set(ylabel="accuracy (%)")
+            known = [a for run in runs if (a := run.finished(model)) is not None]
+            _points(ax, position - 0.15, [a.train for a in known], model, "none", turn=-1)
+            _points(ax, position + 0.15, [a.test for a in known], model, turn=-1)
+        ax.set(title=_row_title(runs), xlabel="accuracy (%)")
+    axes[0][0].set_yticks(range(len(MODELS)), [_label(NAMES[model], 18) for model in MODELS])
+    axes[0][0].invert_yaxis()
     axes[0][-1].plot([], [], "o", color="k", fillstyle="none", label="train")
     axes[0][-1].plot([], [], "o", color="k", label="test")
     _legend_below(axes[0][-1])
 
 
-def _points(ax: Axes, x: float, values: Sequence[float], quantity: str, fill: str = "full") -> None:
-    """One point per seed and a short line at their mean; nothing where there is no value."""
+def map_training_by_epoch(rows: list[Row]) -> None:
+    """Section 7.2: test accuracy by epoch of training on maps; epoch 0 is the base model."""
+    groups = by_row(rows)
+    _, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 3.6), squeeze=False)
+    for ax, runs in zip(axes[0], groups, strict=True):
+        for model in MODELS[1:]:
+            curves = [
+                [run.accuracies["base"].test, *run.histories[model].test_accuracies]
+                for run in runs
+                if run.finished(model)
+            ]
+            _draw_curves(ax, curves, model, start=0)
+        ax.set_title(_row_title(runs))
+        _epochs_axis(ax)
+    axes[0][0].set_ylabel("test accuracy (%)")
+    _legend_below(axes[0][0], columns=2)
+
+
+def undefined_losses(trials: list[Trial], guess: float, most: float = 100.0) -> None:
+    """Section 7.2: loss after training against what might decide it; `guess` is chance's loss.
+
+    Crosses at the top are losses that are no number, or above `most`.
+    """
+    panels = "values below zero (share)", "dead units (share)", "first step / weights"
+    _, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharey=True)
+    for trial in trials:
+        name = "originals" if trial.images == "originals" else "maps"
+        lost = trial.last_loss is None or trial.last_loss > most
+        style = {"color": PALETTE[name], "marker": "x" if lost else MARKERS[name], "alpha": 0.7}
+        label = f"{name}: undefined or above {most:g}" if lost else name
+        causes = trial.negative_share, trial.dead_share, trial.step
+        for ax, cause in zip(axes, causes, strict=True) if trial.history else ():
+            ax.plot(cause, most if lost else trial.last_loss, ls="none", label=label, **style)
+    for ax, panel in zip(axes, panels, strict=True):
+        ax.axhline(guess, color="k", ls=":", lw=1, label="guessing")
+        ax.set(xlabel=panel, yscale="log")
+    axes[0].set_ylabel("mean loss, last epoch")
+    axes[-1].set_xscale("log")
+    _legend_below(axes[-1], columns=3)
+
+
+def _points(
+    ax: Axes, x: float, values: Sequence[float], quantity: str, fill: str = "full", turn: int = 1
+) -> None:
+    """One point per seed and a short line at their mean; nothing where there is no value.
+
+    A `turn` of -1 puts the values on the horizontal axis.
+    """
     if not values:
         return
-    colour = PALETTE[quantity]
-    ax.plot([x] * len(values), values, MARKERS[quantity], color=colour, fillstyle=fill, ms=6)
-    ax.hlines(fmean(values), x - 0.09, x + 0.09, color=colour, lw=2)
+    colour, mean = PALETTE[quantity], fmean(values)
+    points, bar = ([x] * len(values), values), ([x - 0.09, x + 0.09], [mean, mean])
+    ax.plot(*points[::turn], MARKERS[quantity], color=colour, fillstyle=fill, ms=6)
+    ax.plot(*bar[::turn], color=colour, lw=2)
 
 
 def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:

@@ -1,6 +1,10 @@
-"""Feature maps as training images (anand2022, section 6.1)."""
+"""Feature maps as training images (anand2022, section 6.1), and images to compare them with."""
+
+from collections.abc import Callable
 
 import torch
+from scipy.ndimage import gaussian_filter
+from scipy.optimize import bisect
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +19,21 @@ def each_map(maps: Tensor, channels: int = 1) -> Tensor:
     return maps.flatten(0, 1)[:, None].repeat(1, channels, 1, 1)  # (N maps, channels, P, Q)
 
 
+def mean_map(maps: Tensor, channels: int = 1) -> Tensor:
+    """The mean of all maps as one image: (N, maps, P, Q) becomes (N, channels, P, Q)."""
+    return maps.mean(1, keepdim=True).repeat(1, channels, 1, 1)  # (N, channels, P, Q)
+
+
+WAYS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "each_map": each_map,
+    "sum_map": lambda maps, channels: mean_map(maps, channels) * maps.shape[1],
+    "mean_map": mean_map,
+    "channels": lambda maps, channels: maps,
+}
+"""The ways of making images of maps (N, maps, P, Q) for a network of so many channels; by
+`channels` all maps are one image, whose network needs a first layer of its own."""
+
+
 def pad_to(images: Tensor, height: int, width: int) -> Tensor:
     """Surround images (N, C, P, Q) with zeros to (N, C, height, width).
 
@@ -27,10 +46,21 @@ def pad_to(images: Tensor, height: int, width: int) -> Tensor:
     return F.pad(images, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
+def as_images(maps: Tensor, shape: tuple[int, int, int], way: str = "each_map") -> Tensor:
+    """Maps (N, maps, P, Q) as images for a network that takes (C, H, W), zeros around them.
+
+    `way` names a function in `WAYS`; the result is (M, C or maps, H, W), M = N maps by
+    `each_map` and M = N by the others.
+    """
+    if way not in WAYS:
+        raise ValueError(f"way {way!r} is not known; choose one of {', '.join(WAYS)}")
+    return pad_to(WAYS[way](maps, shape[0]), *shape[1:])
+
+
 def map_training_set(
     model: nn.Module, images: Tensor, labels: Tensor, layer: str = "conv1"
 ) -> tuple[Tensor, Tensor]:
-    """Training images made of a layer's maps, before the activation, with their labels.
+    """Training images made of each of a layer's maps, before the activation, with their labels.
 
     Args:
         model: network whose maps are taken.
@@ -44,8 +74,9 @@ def map_training_set(
         n maps + i.
     """
     maps = feature_maps(model, images, [layer])[layer]  # (N, maps, P, Q)
-    as_images = pad_to(each_map(maps, images.shape[1]), images.shape[2], images.shape[3])
-    return as_images, labels.repeat_interleave(maps.shape[1])
+    channels, height, width = images.shape[1:]
+    made = as_images(maps, (channels, height, width))
+    return made, labels.repeat_interleave(maps.shape[1])
 
 
 def repeat_images(images: Tensor, labels: Tensor, times: int) -> tuple[Tensor, Tensor]:
@@ -56,3 +87,52 @@ def repeat_images(images: Tensor, labels: Tensor, times: int) -> tuple[Tensor, T
 def negative_share(images: Tensor) -> float:
     """Share of values below zero, between 0 and 1."""
     return (images < 0).to(torch.float64).mean().item()
+
+
+def roughness(images: Tensor) -> float:
+    """Mean squared step to the next pixel over the variance within images (N, C, H, W).
+
+    The smoother, the smaller; neither a factor nor an added number changes it.  NaN if all
+    images are flat.
+    """
+    steps = images.diff(dim=2).square().mean() + images.diff(dim=3).square().mean()
+    return (steps / (images - images.mean((2, 3), keepdim=True)).square().mean()).item()
+
+
+def blur(images: Tensor, sigma: float) -> Tensor:
+    """Images (N, C, H, W) under a Gaussian blur of deviation `sigma` pixels, black around them.
+
+    A sigma of 0 changes nothing.
+    """
+    blurred = gaussian_filter(images.numpy(), (0, 0, sigma, sigma), mode="constant")
+    return torch.from_numpy(blurred)  # (N, C, H, W)
+
+
+def equal_blur(images: Tensor, target: float) -> float:
+    """The sigma that blurs images (N, C, H, W) to a roughness; 0 if they are no rougher.
+
+    Found by bisection between 0 and H pixels.
+    """
+    if not roughness(images) > target:
+        return 0.0
+    return float(
+        bisect(lambda s: roughness(blur(images, s)) - target, 0, images.shape[2], xtol=1e-4)
+    )
+
+
+@torch.no_grad()
+def dead_share(model: nn.Module, images: Tensor) -> float:
+    """Share of the (Leaky)ReLU units that are positive for none of the images, between 0 and 1.
+
+    A map counts as one unit, positive if any of its pixels is (anand2022, section 7.2).
+
+    Args:
+        model: sequential network, without its scaling layer if that has been applied.
+        images: (N, C, H, W) as the model takes them.
+    """
+    alive = []
+    for layer in model.children():
+        images = layer(images)
+        if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+            alive.append((images > 0).transpose(0, 1).flatten(1).any(1))  # (units,)
+    return 1 - torch.cat(alive).to(torch.float64).mean().item()

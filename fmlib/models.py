@@ -153,6 +153,12 @@ def fashion_cnn(
         )
 
 
+NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
+    "base_cnn": base_cnn,
+    "fashion_cnn": fashion_cnn,
+}
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Draw with a given seed inside the block and leave the global generator as it was."""

@@ -6,6 +6,7 @@ columns of This run say over how many.  Recorded results will stand between the 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import product
 from statistics import fmean, median
 from typing import Any, Literal
@@ -36,7 +37,16 @@ from fmlib.experiments.caching import (
     Stages,
 )
 from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, OutlierRun, Split
-from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row
+from fmlib.experiments.feature_map_regularization import (
+    MODELS,
+    Accuracy,
+    Model,
+    Row,
+    Trial,
+    WayRun,
+    by_row,
+)
+from fmlib.map_images import WAYS
 
 CONDITION_NAMES: dict[Condition, str] = {
     "plain": "plain",
@@ -47,6 +57,8 @@ MODEL_NAMES: dict[Model, str] = {
     "base": "base model",
     "maps": "map model",
     "originals": "control: originals",
+    "blurred": "control: blurred originals",
+    "untrained": "control: untrained maps",
 }
 PERTURBATION_NAMES: dict[Perturbation, str] = {
     "unchanged": "unchanged",
@@ -430,23 +442,22 @@ def exits(found: list[list[ExitLayer]], timed: bool = False) -> pd.DataFrame:
     )
 
 
-def map_training(rows: list[Row], dataset_name: str) -> pd.DataFrame:
-    """Fig. 9: train and test accuracy in percent of base, map and control model."""
+def map_training(rows: list[Row]) -> pd.DataFrame:
+    """Fig. 9: train and test accuracy in percent of base, map and control models."""
     table = []
-    for size in sorted({row.batch_size for row in rows}):
-        chosen = [row for row in rows if row.batch_size == size]
-        known = _fig9(dataset_name, size)
-        printed = {} if known is None else {"base": known[2:4], "maps": known[4:6]}
+    for runs in by_row(rows):
+        known = _fig9(runs[0])
+        printed = {"base": known[2:4], "maps": known[4:6]} if known else {}
         for model in MODELS:
             train, test = printed.get(model, (None, None))
-            ours = _kept(chosen, model)
+            ours = [run.finished(model) for run in runs]
             table.append(
                 {
-                    "Batch size": str(size),
+                    "Row": _row_name(runs[0]),
                     "Model": MODEL_NAMES[model],
                     "Published: train": "–" if train is None else f"{train:.2f}",
                     "Published: test": "–" if test is None else f"{test:.2f}",
-                    f"{this_run(len(chosen))}: train": finished(_split(ours, "train")),
+                    f"{this_run(len(runs))}: train": finished(_split(ours, "train")),
                     "This run: test": finished(_split(ours, "test")),
                     "This run: train − test": finished(_gaps(ours)),
                 }
@@ -454,9 +465,19 @@ def map_training(rows: list[Row], dataset_name: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _kept(rows: list[Row], model: Model) -> list[Accuracy | None]:
-    """Accuracies of one model by row; None for a map model whose training diverged."""
-    return [None if model == "maps" and row.diverged else getattr(row, model) for row in rows]
+def _fig9(row: Row) -> published.Fig9Row | None:
+    """The published row in the same place, if it is of the same dataset."""
+    known = published.FIG9[row.row : row.row + 1]
+    return known[0] if known and known[0].dataset == row.dataset else None
+
+
+def _row_name(row: Row) -> str:
+    """Dataset and batch size of a row of Fig. 9, with the published one if it differs."""
+    known = _fig9(row)
+    batch = f"{_plain(row.dataset)}, batch {row.batch_size}"
+    if known is None or known.batch_size == row.batch_size:
+        return batch
+    return f"{batch} (published: {known.batch_size})"
 
 
 def _split(
@@ -470,28 +491,68 @@ def _gaps(accuracies: Sequence[Accuracy | None]) -> list[float | None]:
     return [None if a is None else a.train - a.test for a in accuracies]
 
 
-def _loss(value: float) -> str:
-    return f"{value:.2f}" if value < 1e6 else f"{value:.2e}"
-
-
-def released_training(rows: list[Row]) -> pd.DataFrame:
-    """Section 7.2: what training on maps comes to at the released input scale, by seed."""
+def ways(runs: list[WayRun]) -> pd.DataFrame:
+    """Test accuracy in percent after short training, by the way of making images of maps."""
     table = []
-    for row in rows:
-        end = row.maps_history.divergence
-        losses = [e.loss for e in row.maps_history.epochs]
-        table.append(
-            (
-                str(row.seed),
-                f"{row.base.test:.1f}",
-                "–" if end is None else f"epoch {end.epoch}, step {end.step}",
-                "–" if end is not None or losses[-1] is None else _loss(losses[-1]),
-                "–" if end is not None else f"{row.maps.test:.1f}",
-                f"{row.originals.test:.1f}",
-            )
-        )
-    headings = ["Seed", "Base: test (%)", "Loss undefined at", "Mean loss on maps, last epoch"]
-    return pd.DataFrame(table, columns=[*headings, "Map model: test (%)", "Control: test (%)"])
+    absent = ("base", "on_maps"), ("originals", "on_maps"), ("channels", "on_originals")
+    for way, after in dict.fromkeys((run.way, run.after) for run in runs):
+        chosen = [run for run in runs if (run.way, run.after) == (way, after)]
+        row = {"Trained on": {"base": "none: base model"}.get(way, way.replace("_", " "))}
+        row["Activation"] = ("after" if after else "before") if way in WAYS else "–"
+        for fresh, weights in enumerate(("Kept", "Fresh")):
+            for on in ("on_originals", "on_maps"):
+                values = [getattr(run, on) for run in chosen if run.fresh == fresh]
+                cell = finished(values) if values and (way, on) not in absent else "–"
+                row[f"{weights} weights: {on.replace('_', ' ')}"] = cell
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def undefined_starts(trials: list[Trial]) -> pd.DataFrame:
+    """Section 7.2: networks before their first step, a value per seed, a dash without a base."""
+    rate = trials[0].learning_rate
+    columns: dict[str, Callable[[Trial], str]] = {
+        "Values below zero": lambda trial: _number(trial.negative_share, ".0%"),
+        "Dead units": lambda trial: _number(trial.dead_share, ".0%"),
+        "First loss": lambda trial: _number(trial.first_loss, ".3g"),
+        "Norm of the gradient": lambda trial: _number(trial.gradient, ".3g"),
+        f"First step at {rate:g} / weights": lambda trial: _number(trial.step, ".2g"),
+    }
+    return _by_seed([trial for trial in trials if trial.learning_rate == rate], columns)
+
+
+def undefined_losses(trials: list[Trial]) -> pd.DataFrame:
+    """Section 7.2: the loss after training, a value per seed, and units that are dead by then."""
+    tables = []
+    for rate in dict.fromkeys(trial.learning_rate for trial in trials):
+        columns: dict[str, Callable[[Trial], str]] = {
+            f"Last loss at {rate:g}": _end,
+            f"Dead units at {rate:g}": lambda trial: _number(trial.dead_share_after, ".0%"),
+        }
+        chosen = [trial for trial in trials if trial.learning_rate == rate]
+        tables.append(_by_seed(chosen, columns))
+    return reduce(pd.merge, tables)
+
+
+def _by_seed(trials: list[Trial], columns: dict[str, Callable[[Trial], str]]) -> pd.DataFrame:
+    """A row per kind of trial, with the seeds' values side by side in each cell."""
+    keys = {"Network": "activation", "Input": "input_scale", "Trained on": "images"}
+    rows = [
+        {head: getattr(trial, name) for head, name in keys.items()}
+        | {head: cell(trial) for head, cell in columns.items()}
+        for trial in trials
+    ]
+    return pd.DataFrame(rows).groupby([*keys], sort=False).agg(", ".join).reset_index()
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _end(trial: Trial) -> str:
+    """Mean loss of the last epoch, or where the loss was no number: epoch and step."""
+    end = trial.history.divergence if trial.history else None
+    return f"{end.loss} ({end.epoch}:{end.step})" if end else _number(trial.last_loss, ".2g")
 
 
 def clean_accuracy(runs: list[Robustness], chance: float) -> pd.DataFrame:
@@ -675,40 +736,33 @@ def _wins(values: Sequence[float], reference: Sequence[float]) -> str:
     return f"{sum(a >= b for a, b in zip(values, reference, strict=True))} of {len(values)}"
 
 
-def map_training_summary(rows: list[Row], dataset_name: str) -> pd.DataFrame:
+def map_training_summary(rows: list[Row]) -> pd.DataFrame:
     """What chapter 03 comes to: change of test accuracy and of the train-test gap."""
     table = []
-    for size in sorted({row.batch_size for row in rows}):
-        chosen = [row for row in rows if row.batch_size == size]
-        n = f", n = {len(chosen)}"
-        printed = _fig9(dataset_name, size)
-        base = [row.base for row in chosen]
-        continuations: tuple[Model, ...] = ("maps", "originals")
-        for model in continuations:
-            ours = _kept(chosen, model)
-            known = printed if model == "maps" else None
-            table.append(
+    for runs in by_row(rows):
+        known, n = _fig9(runs[0]), f", n = {len(runs)}"
+        where = f"Fig. 9, {_row_name(runs[0])}: map model"
+        maps = [run.finished("maps") for run in runs]
+        references: tuple[Model, ...] = ("base", "originals")
+        for model in references:
+            other = [run.finished(model) for run in runs]
+            pair = f"{where} − {MODEL_NAMES[model]}"
+            printed = known if model == "base" else None
+            table += [
                 (
-                    f"Fig. 9, batch {size}, test accuracy: {MODEL_NAMES[model]} − base (points)",
-                    "–" if known is None else f"{known.maps_test - known.base_test:+.2f}",
+                    f"{pair}, test accuracy (points)",
+                    f"{printed.maps_test - printed.base_test:+.2f}" if printed else "–",
                     "–",
-                    difference(_split(ours, "test"), _split(base, "test")) + n,
-                )
-            )
-            table.append(
+                    difference(_split(maps, "test"), _split(other, "test")) + n,
+                ),
                 (
-                    f"batch {size}, change of train − test gap: {MODEL_NAMES[model]} (points)",
-                    "–" if known is None else f"{_gap_change(known):+.2f}",
+                    f"{pair}, train − test gap (points)",
+                    f"{_gap_change(printed):+.2f}" if printed else "–",
                     "–",
-                    difference(_gaps(ours), _gaps(base)) + n,
-                )
-            )
+                    difference(_gaps(maps), _gaps(other)) + n,
+                ),
+            ]
     return summary(table)
-
-
-def _fig9(dataset_name: str, batch_size: int) -> published.Fig9Row | None:
-    rows = [r for r in published.FIG9 if (r.dataset, r.batch_size) == (dataset_name, batch_size)]
-    return rows[0] if rows else None
 
 
 def _gap_change(row: published.Fig9Row) -> float:

@@ -24,7 +24,7 @@ from fmlib.experiments.caching import (
     Stages,
 )
 from fmlib.experiments.exploration import Distances, Embedding, Group, Maps, OutlierRun
-from fmlib.experiments.feature_map_regularization import Accuracy, Row
+from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row, Trial, WayRun
 from fmlib.exploration import Errors
 from fmlib.training import Divergence, EpochResult, History
 from tests import toy
@@ -124,28 +124,92 @@ def exits() -> list[list[ExitLayer]]:
     ]
 
 
-def row(batch_size: int, seed: int) -> Row:
-    """Base 90 and 88 %, maps 70 and 69 %, originals 95 and 89 % (plus the seed)."""
+ACCURACIES: dict[Model, tuple[float, float]] = {
+    "base": (90.0, 88.0),
+    "maps": (70.0, 69.0),
+    "originals": (95.0, 89.0),
+    "blurred": (93.0, 87.0),
+    "untrained": (60.0, 61.0),
+}
+"""Train and test accuracy of the models in `row`, to which its seed is added."""
+
+
+def row(number: int, seed: int, batch_size: int = 64, dataset: str = "mnist") -> Row:
+    """A row of Fig. 9 with `ACCURACIES`; all copies have 50 % after their first epoch of two."""
     return Row(
+        row=number,
+        dataset=dataset,
         batch_size=batch_size,
         seed=seed,
         seen=300,
         negative_share=0.5,
-        base=Accuracy(train=90.0 + seed, test=88.0 + seed),
-        maps=Accuracy(train=70.0 + seed, test=69.0 + seed),
-        originals=Accuracy(train=95.0 + seed, test=89.0 + seed),
-        maps_history=history([50.0], 0),
+        roughness=(0.8, 0.4),
+        sigma=1.5,
+        accuracies={
+            model: Accuracy(train=train + seed, test=test + seed)
+            for model, (train, test) in ACCURACIES.items()
+        },
+        histories={model: history([50.0, ACCURACIES[model][1] + seed], 0) for model in MODELS[1:]},
     )
 
 
 DIVERGENCE = Divergence(epoch=2, step=7, loss="nan")
 
 
-def diverged_row(batch_size: int, seed: int) -> Row:
-    """As `row`, but training on maps met an undefined loss."""
-    whole = row(batch_size, seed)
-    broken = whole.maps_history.model_copy(update={"divergence": DIVERGENCE})
-    return whole.model_copy(update={"maps_history": broken})
+def broken(whole: History) -> History:
+    """The history with an undefined loss in its last epoch."""
+    epochs = *whole.epochs[:-1], whole.epochs[-1].model_copy(update={"loss": None})
+    return whole.model_copy(update={"epochs": epochs, "divergence": DIVERGENCE})
+
+
+def diverged_row(number: int, seed: int, model: Model = "maps") -> Row:
+    """As `row`, but training one of the models met an undefined loss."""
+    whole = row(number, seed)
+    changed = whole.histories | {model: broken(whole.histories[model])}
+    return whole.model_copy(update={"histories": changed})
+
+
+def ways(seed: int) -> list[WayRun]:
+    """Base 90, originals 91 %, one map 80 and 60 %, channels 70 % of maps (plus the seed)."""
+    kept = [
+        WayRun(way="base", seed=seed, on_originals=90.0 + seed),
+        WayRun(way="originals", seed=seed, on_originals=91.0 + seed),
+        WayRun(way="each_map", seed=seed, on_originals=80.0 + seed, on_maps=60.0 + seed),
+        WayRun(way="channels", after=True, seed=seed, on_maps=70.0 + seed),
+    ]
+    return kept + [run.model_copy(update={"fresh": True}) for run in kept[1:]]
+
+
+def trials(seed: int) -> list[Trial]:
+    """Originals, maps that end in an undefined loss, and maps without a base, at two rates."""
+    start = Trial(
+        activation="relu",
+        input_scale="255",
+        images="originals",
+        seed=seed,
+        learning_rate=0.01,
+        negative_share=0.0,
+        dead_share=0.25,
+        first_loss=0.5,
+        gradient=4.0,
+        weights=8.0,
+        history=history([90.0], 0),
+        dead_share_after=0.5,
+    )
+    found: dict[str, object] = {"images": "maps before", "negative_share": 0.6, "gradient": 1600.0}
+    lost = found | {"history": broken(history([90.0], 0))}
+    never = Trial(
+        activation="leaky_relu",
+        input_scale="255",
+        images="originals",
+        seed=seed,
+        learning_rate=0.01,
+    )
+    return [
+        trial.model_copy(update={"learning_rate": rate})
+        for trial in (start, start.model_copy(update=lost), never)
+        for rate in (0.01, 0.1)
+    ]
 
 
 def robustness(seed: int, epsilons: tuple[float, ...] = (0.1, 0.25)) -> Robustness:

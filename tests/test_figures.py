@@ -53,7 +53,8 @@ def sweep() -> list[Comparison]:
 
 def fig9() -> list[Row]:
     """Two rows of Fig. 9 with two seeds."""
-    return [results.row(size, seed) for size in (64, 256) for seed in (0, 1)]
+    rows = (0, 64, "mnist"), (2, 256, "fashion-mnist")
+    return [results.row(n, seed, size, name) for n, size, name in rows for seed in (0, 1)]
 
 
 def outlier_runs() -> list[OutlierRun]:
@@ -124,9 +125,30 @@ EPS = "ε (pixels of 0 to 1)"
         ),
         (
             lambda: figures.map_training(fig9()),
-            [("", "accuracy (%)"), ("", "")],
-            ["batch 64, n = 2", "batch 256, n = 2"],
+            [("accuracy (%)", ""), ("accuracy (%)", "")],
+            ["mnist\nbatch 64, n = 2", "fashion-mnist\nbatch 256, n = 2"],
             ["train", "test"],
+        ),
+        (
+            lambda: figures.map_training_by_epoch(fig9()),
+            [("epoch", "test accuracy (%)"), ("epoch", "")],
+            ["mnist\nbatch 64, n = 2", "fashion-mnist\nbatch 256, n = 2"],
+            [
+                "map model",
+                "control: originals",
+                "control: blurred originals",
+                "control: untrained maps",
+            ],
+        ),
+        (
+            lambda: figures.undefined_losses(results.trials(0), 2.3),
+            [
+                ("values below zero (share)", "mean loss, last epoch"),
+                ("dead units (share)", ""),
+                ("first step / weights", ""),
+            ],
+            ["", "", ""],
+            ["originals", "maps: undefined or above 100", "guessing"],
         ),
         (
             lambda: figures.robustness([results.robustness(seed) for seed in (0, 1)], [0.1, 0.5]),
@@ -150,6 +172,8 @@ EPS = "ε (pixels of 0 to 1)"
         "scales",
         "exits",
         "fig-9",
+        "fig-9-epochs",
+        "undefined",
         "fig-10",
     ],
 )
@@ -219,11 +243,38 @@ def test_a_diverged_map_model_is_missing_from_the_curves_of_figure_10() -> None:
     assert missing == [[False, True, False]] * 2 + [[True] * 3] + [[False, True, False]]
 
 
-def test_map_models_that_diverged_are_not_drawn() -> None:
-    rows = [results.row(64, 0), results.diverged_row(64, 1)]
+def test_models_that_diverged_are_not_drawn() -> None:
+    rows = [results.row(0, 0), results.diverged_row(0, 1)]
     [ax] = draw(lambda: figures.map_training(rows))
-    points = [np.asarray(line.get_ydata()).tolist() for line in ax.lines]
+    points = [np.asarray(line.get_xdata()).tolist() for line in ax.lines][::2]
     assert points[:6] == [[90, 91], [88, 89], [70], [69], [95, 96], [89, 90]]
+    names = [label.get_text().replace("\n", " ") for label in ax.get_yticklabels()]
+    assert names == [figures.NAMES[model] for model in results.ACCURACIES]
+
+
+def test_curves_of_map_training_begin_at_the_base_model() -> None:
+    rows = [results.row(0, 0), results.row(0, 1), results.diverged_row(0, 2)]
+    [ax] = draw(lambda: figures.map_training_by_epoch(rows))
+    curves = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
+    assert np.asarray(curves["map model"].get_xdata()).tolist() == [0, 1, 2]
+    assert np.asarray(curves["map model"].get_ydata()).tolist() == [88.5, 50, 69.5]
+    assert np.asarray(curves["control: originals"].get_ydata()).tolist() == [89, 50, 90]
+
+
+def test_undefined_losses_are_crosses_at_the_top() -> None:
+    lost, fine = results.trials(0)[2], results.trials(0)[0]
+    assert fine.history is not None
+    huge = fine.history.epochs[0].model_copy(update={"loss": 1e9})
+    far = fine.model_copy(update={"history": fine.history.model_copy(update={"epochs": (huge,)})})
+    axes = draw(lambda: figures.undefined_losses([fine, lost, far], guess=2.3))
+    drawn = [
+        [(*np.ravel(line.get_xdata()), *np.ravel(line.get_ydata()), line.get_marker())
+         for line in ax.lines[:3]]
+        for ax in axes
+    ]  # fmt: skip
+    assert drawn[0] == [(0, 1, "^"), (0.6, 100, "x"), (0, 100, "x")]
+    assert drawn[1] == [(0.25, 1, "^"), (0.25, 100, "x"), (0.25, 100, "x")]
+    assert drawn[2] == [(0.005, 1, "^"), (2, 100, "x"), (0.005, 100, "x")]
 
 
 def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
@@ -304,7 +355,8 @@ def test_errors_by_decile_are_drawn_for_each_seed_and_their_mean() -> None:
 def test_what_was_left_out_is_drawn_open() -> None:
     [ax] = draw(lambda: figures.left_out(outlier_runs()))
     drawn = [line for line in ax.lines if len(np.asarray(line.get_ydata()))]
-    found = [(np.asarray(line.get_ydata()).tolist(), line.get_fillstyle()) for line in drawn]
+    points = [line for line in drawn if line.get_marker() != "None"]
+    found = [(np.asarray(line.get_ydata()).tolist(), line.get_fillstyle()) for line in points]
     assert found == [
         ([60, 61], "none"),
         ([97, 97], "full"),
@@ -332,7 +384,7 @@ def test_feature_maps_have_one_scale_with_white_at_zero() -> None:
 def test_colours_and_markers_tell_quantities_apart() -> None:
     together = (
         ("plain", "cached", "random"),
-        ("base", "maps", "originals"),
+        tuple(results.ACCURACIES),
         ("train", "test"),
         ("no outliers", "control"),
     )

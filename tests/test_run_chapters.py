@@ -36,9 +36,9 @@ CASES: list[tuple[str, dict[str, object], list[str]]] = [
     ),
     (
         "feature_map_regularization",
-        {"batch_sizes": [20], "epochs": [1], "map_epochs": [1], "map_images": [10]}
-        | {"layer": "conv2"},
-        ["batch 20, seed 1: 300 images more for each copy"],
+        {"networks": ["base_cnn"], "batch_sizes": [20], "epochs": [1], "map_epochs": [1]}
+        | {"map_images": [10], "layer": "conv2", "nan_scales": ["standardized"]},
+        ["mnist, batch 20, seed 1: 300 images more for each copy", "| standardized "],
     ),
     (
         "adversarial_robustness",

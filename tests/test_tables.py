@@ -11,9 +11,10 @@ from IPython.display import Markdown
 from fmlib import tables
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
+from fmlib.experiments.feature_map_regularization import WayRun
 from tests import results
 
-DASH = "–"
+DASH, EVIL = "–", results.EVIL[0]
 
 
 def rows(table: pd.DataFrame, *columns: str) -> list[list[str]]:
@@ -320,42 +321,98 @@ def test_exits_by_layer() -> None:
 
 
 def test_map_training() -> None:
-    table = tables.map_training([results.row(64, 0), results.row(100, 0)], "mnist")
+    table = tables.map_training([results.row(0, 0), results.row(1, 0, 100, EVIL)])
     found = rows(table, *table)
-    assert found[:3] == [
-        ["64", "base model", "98.98", "98.13", "90.0", "88.0", "2.0"],
-        ["64", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
-        ["64", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
+    assert found[:5] == [
+        ["mnist, batch 64", "base model", "98.98", "98.13", "90.0", "88.0", "2.0"],
+        ["mnist, batch 64", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
+        ["mnist, batch 64", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
+        ["mnist, batch 64", "control: blurred originals", DASH, DASH, "93.0", "87.0", "6.0"],
+        ["mnist, batch 64", "control: untrained maps", DASH, DASH, "60.0", "61.0", "-1.0"],
     ]
-    assert {tuple(row[2:4]) for row in found[3:]} == {(DASH, DASH)}
+    assert {tuple(row[2:4]) for row in found[5:]} == {(DASH, DASH)}
+    assert "<" not in table.to_markdown()
 
 
 @pytest.mark.parametrize(
-    ("dataset", "size", "known"),
-    [("mnist", 64, ["-3.79", "-0.95"]), ("fashion-mnist", 256, ["+1.10", "-1.81"]),
-     ("fashion-mnist", 64, [DASH, DASH])],
-)  # fmt: skip
-def test_map_training_summary(dataset: str, size: int, known: list[str]) -> None:
-    table = tables.map_training_summary([results.row(size, seed) for seed in range(2)], dataset)
+    ("number", "size", "dataset", "name", "known"),
+    [
+        (0, 64, "mnist", "mnist, batch 64", ["-3.79", "-0.95"]),
+        (1, 64, "mnist", "mnist, batch 64 (published: 256)", ["-5.59", "-0.29"]),
+        (2, 256, "fashion-mnist", "fashion-mnist, batch 256", ["+1.10", "-1.81"]),
+        (0, 256, "fashion-mnist", "fashion-mnist, batch 256", [DASH, DASH]),
+        (3, 64, "mnist", "mnist, batch 64", [DASH, DASH]),
+    ],
+)
+def test_map_training_summary(
+    number: int, size: int, dataset: str, name: str, known: list[str]
+) -> None:
+    """Published numbers stand beside the row in the same place, if it is of the same dataset."""
+    runs = [results.row(number, seed, size, dataset) for seed in range(2)]
+    table = tables.map_training_summary(runs)
     assert rows(table, "Published", "This run") == [
         [known[0], "-19.0 (-19.0 to -19.0), n = 2"],
         [known[1], "-1.0 (-1.0 to -1.0), n = 2"],
-        [DASH, "+1.0 (+1.0 to +1.0), n = 2"],
-        [DASH, "+4.0 (+4.0 to +4.0), n = 2"],
+        [DASH, "-20.0 (-20.0 to -20.0), n = 2"],
+        [DASH, "-5.0 (-5.0 to -5.0), n = 2"],
+    ]
+    [first, *_, last] = table["Quantity"]
+    assert first == f"Fig. 9, {name}: map model − base model, test accuracy (points)"
+    assert last == f"Fig. 9, {name}: map model − control: originals, train − test gap (points)"
+
+
+def test_models_that_diverged_are_counted_and_left_out() -> None:
+    table = tables.map_training([results.row(0, 0), results.diverged_row(0, 1)])
+    found = rows(table, *table)
+    assert found[1][-3:] == [f"{x} 1 of 2 diverged" for x in ("70.0", "69.0", "1.0")]
+    assert "diverged" not in "".join(map("".join, found[:1] + found[2:]))
+    table = tables.map_training([results.diverged_row(0, 0, "untrained")])
+    assert rows(table, *table)[4][-3:] == 3 * [f"{DASH} 1 of 1 diverged"]
+
+
+def test_ways() -> None:
+    runs = [run for seed in range(2) for run in results.ways(seed)]
+    table = tables.ways(runs)
+    assert list(table)[2:4] == ["Kept weights: on originals", "Kept weights: on maps"]
+    assert rows(table, *table) == [
+        ["none: base model", DASH, "90.5 (90.0–91.0)", DASH, DASH, DASH],
+        ["originals", DASH, *(2 * ["91.5 (91.0–92.0)", DASH])],
+        ["each map", "before", *(2 * ["80.5 (80.0–81.0)", "60.5 (60.0–61.0)"])],
+        ["channels", "after", *(2 * [DASH, "70.5 (70.0–71.0)"])],
     ]
 
 
-def test_map_models_that_diverged_are_counted_and_left_out() -> None:
-    table = tables.map_training([results.row(64, 0), results.diverged_row(64, 1)], "mnist")
-    assert rows(table, *table)[1][-3:] == [f"{x} 1 of 2 diverged" for x in ("70.0", "69.0", "1.0")]
-    assert "diverged" not in "".join(map("".join, rows(table, *table)[::2]))
+def test_ways_that_diverged_are_counted() -> None:
+    lost = WayRun(way="sum_map", after=True, fresh=False, seed=0)
+    fine = lost.model_copy(update={"fresh": True, "on_originals": 50.0, "on_maps": 40.0})
+    table = tables.ways([lost, fine])
+    gone = f"{DASH} 1 of 1 diverged"
+    assert rows(table, *table) == [["sum map", "after", gone, gone, "50.0", "40.0"]]
 
 
-def test_released_training_says_where_the_loss_was_undefined() -> None:
-    table = tables.released_training([results.row(64, 0), results.diverged_row(64, 1)])
+TRIALS = [trial for seed in range(2) for trial in results.trials(seed)]
+
+
+def test_undefined_starts_have_a_value_per_seed() -> None:
+    table = tables.undefined_starts(TRIALS)
+    assert list(table)[-1] == "First step at 0.01 / weights"
     assert rows(table, *table) == [
-        ["0", "88.0", DASH, "1.00", "69.0", "89.0"],
-        ["1", "89.0", "epoch 2, step 7", DASH, DASH, "90.0"],
+        ["relu", "255", "originals", "0%, 0%", "25%, 25%", "0.5, 0.5", "4, 4", "0.005, 0.005"],
+        ["relu", "255", "maps before", "60%, 60%", "25%, 25%", "0.5, 0.5", "1.6e+03, 1.6e+03",
+         "2, 2"],
+        ["leaky_relu", "255", "originals", *(5 * ["–, –"])],
+    ]  # fmt: skip
+
+
+def test_undefined_losses_say_where() -> None:
+    table = tables.undefined_losses(TRIALS)
+    assert list(table)[3:] == [
+        f"{what} at {rate}" for rate in ("0.01", "0.1") for what in ("Last loss", "Dead units")
+    ]
+    assert rows(table, *table) == [
+        ["relu", "255", "originals", *(2 * ["1, 1", "50%, 50%"])],
+        ["relu", "255", "maps before", *(2 * ["nan (2:7), nan (2:7)", "50%, 50%"])],
+        ["leaky_relu", "255", "originals", *(4 * ["–, –"])],
     ]
 
 

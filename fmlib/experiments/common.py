@@ -1,7 +1,7 @@
 """What the experiments of all chapters share: settings, their checks, continued training."""
 
 import copy
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,8 @@ from fmlib.training import History, TrainConfig, fit
 
 Count = Annotated[int, Field(ge=1)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+
+InputScale = Literal["released", "255", "unit", "standardized"]
 
 LIVE_DTYPE = torch.float64
 """Live chapters compute in float64 from the drawing of the weights on: the same digits on
@@ -29,7 +31,7 @@ class Settings(BaseModel):
     n_train: Count = Field(description="training images, the first ones of the dataset")
     n_test: Count = Field(description="test images, the first ones of the dataset")
     learning_rate: float = Field(gt=0, allow_inf_nan=False, description="step size of SGD")
-    input_scale: Literal["released", "255", "unit", "standardized"] = Field(
+    input_scale: InputScale = Field(
         description="released (255 for mnist, else unit), 255, unit or standardized"
     )
 
@@ -41,15 +43,26 @@ class Settings(BaseModel):
         """The dataset of these settings."""
         return data.load(self.dataset, self.images_needed(), self.n_test, dtype=LIVE_DTYPE)
 
-    def model(self, dataset: data.Dataset, seed: int) -> nn.Sequential:
-        """A fresh base CNN with these settings' input scale, weights drawn by `seed`."""
+    def model(
+        self,
+        dataset: data.Dataset,
+        seed: int,
+        network: models.ModelName = "base_cnn",
+        channels: int | None = None,
+        **options: Any,
+    ) -> nn.Sequential:
+        """A fresh network with these settings' input scale, weights drawn by `seed`.
+
+        `channels` replaces the images' number of channels; `options` go to the network, such
+        as `activation="leaky_relu"` to the base CNN.
+        """
         chosen = self.input_scale
         if chosen == "released":
             chosen = "255" if self.dataset == "mnist" else "unit"
         scale = models.scale_layer(chosen, LIVE_DTYPE, dataset.train_images)
-        return models.base_cnn(
-            dataset.image_shape, dataset.n_classes, seed=seed, dtype=LIVE_DTYPE, scale=scale
-        )
+        shape = (channels or dataset.image_shape[0], *dataset.image_shape[1:])
+        build = models.NETWORKS[network]
+        return build(shape, dataset.n_classes, seed=seed, dtype=LIVE_DTYPE, scale=scale, **options)
 
     def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
         """Settings of one training run."""
@@ -88,6 +101,32 @@ class Settings(BaseModel):
         return self
 
 
+def trained_copy(
+    base: nn.Sequential,
+    images: Tensor,
+    labels: Tensor,
+    config: TrainConfig,
+    *,
+    maps: bool = False,
+    test: tuple[Tensor, Tensor] | None = None,
+) -> tuple[nn.Sequential, History]:
+    """A copy of a model trained further, and how that went; the model is left unchanged.
+
+    Args:
+        base: model whose first layer scales the input.
+        images: (N, C, H, W) in [0, 1], or map images.
+        labels: (N,).
+        config: settings of the training.
+        maps: whether `images` are map images, which bypass the scaling layer.
+        test: original images in [0, 1] and labels, evaluated after every epoch.
+    """
+    model = copy.deepcopy(base)
+    if not maps:
+        return model, fit(model, images, labels, config, test=test)
+    scaled = None if test is None else (base[0](test[0]), test[1])
+    return model, fit(model[1:], images, labels, config, test=scaled)
+
+
 class Continuations(NamedTuple):
     """Two copies of a base model, trained equally long on its maps and on the originals."""
 
@@ -114,10 +153,9 @@ def continue_training(
     images in equally many steps.
     """
     map_images, map_labels = map_training_set(base, images, labels, layer)
-    maps, originals = copy.deepcopy(base), copy.deepcopy(base)
-    maps_history = fit(maps[1:], map_images, map_labels, config)
+    maps, maps_history = trained_copy(base, map_images, map_labels, config, maps=True)
     repeated = repeat_images(images, labels, len(map_labels) // len(labels))
-    originals_history = fit(originals, *repeated, config)
+    originals, originals_history = trained_copy(base, *repeated, config)
     return Continuations(
         maps, originals, maps_history, originals_history, negative_share(map_images)
     )

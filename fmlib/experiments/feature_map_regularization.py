@@ -1,103 +1,155 @@
-"""Chapter 03: a trained network trained on its own feature maps, against its originals."""
+"""Chapter 03: a trained network trained on its own feature maps, against its controls."""
 
-from typing import Literal, NamedTuple, Self
+import copy
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from fmlib import map_images, models
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, Settings, continue_training
-from fmlib.features import feature_maps
-from fmlib.map_images import negative_share
-from fmlib.training import History, evaluate, fit
+from fmlib.experiments.common import Count, Counts, InputScale, Settings, trained_copy
+from fmlib.features import activation_after, feature_maps
+from fmlib.map_images import WAYS, as_images, map_training_set, negative_share, repeat_images
+from fmlib.training import History, TrainConfig, evaluate, fit
 
-Model = Literal["base", "maps", "originals"]
-MODELS: tuple[Model, ...] = ("base", "maps", "originals")
+Model = Literal["base", "maps", "originals", "blurred", "untrained"]
+MODELS: tuple[Model, ...] = get_args(Model)
+Networks = Annotated[tuple[models.ModelName, ...], Field(strict=False, min_length=1)]
+Scales = Annotated[tuple[InputScale, ...], Field(strict=False, min_length=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rates = Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)]
 
 
 class RegularizationSettings(Settings):
     """Settings of chapter 03; the lists have one entry per row of Fig. 9."""
 
+    networks: Networks = Field(
+        description="one per row of Fig. 9: base_cnn, or fashion_cnn (always on fashion-mnist)"
+    )
     batch_sizes: Counts = Field(description="batch sizes, one per row of Fig. 9")
     epochs: Counts = Field(description="epochs on the images, one per row")
     map_epochs: Counts = Field(description="epochs on the feature maps, one per row")
     map_images: Counts = Field(description="images whose maps are trained on, one per row")
     layer: str = Field(description="layer whose feature maps become images")
+    study_images: Count = Field(description="images whose maps the short studies train on")
+    study_test_images: Count = Field(description="test images of the ways of making map images")
+    study_epochs: Count = Field(description="epochs on the maps in the short studies")
+    study_batch_size: Count = Field(description="batch size of the short studies")
+    nan_scales: Scales = Field(description="input scales in the study of undefined losses")
+    nan_learning_rates: Rates = Field(description="learning rates in the study of undefined losses")
     seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
 
     @model_validator(mode="after")
     def _rows_agree(self) -> Self:
         lengths = {
             name: len(getattr(self, name))
-            for name in ("batch_sizes", "epochs", "map_epochs", "map_images")
+            for name in ("networks", "batch_sizes", "epochs", "map_epochs", "map_images")
         }
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the lists have different lengths {lengths}; give one entry per row")
-        if max(self.map_images) > self.n_train:
-            raise ValueError(
-                f"map_images holds {max(self.map_images)}, more than n_train = {self.n_train}"
-            )
+        for name, most, limit in (
+            ("map_images", max(self.map_images), "n_train"),
+            ("study_images", self.study_images, "n_train"),
+            ("study_test_images", self.study_test_images, "n_test"),
+        ):
+            if most > getattr(self, limit):
+                raise ValueError(f"{name} holds {most}, more than {limit} = {getattr(self, limit)}")
+        return self
+
+    def of_row(self, row: int) -> Self:
+        """These settings with the dataset of a row of Fig. 9."""
+        if self.networks[row] == "base_cnn":
+            return self
+        return self.model_copy(update={"dataset": "fashion-mnist"})
+
+    def check(self) -> Self:
+        """As `Settings.check`, for the dataset and the network of every row."""
+        super().check()
+        for row, network in enumerate(self.networks):
+            model = self.model(self.of_row(row).load(), 0, network)
+            activation_after(model, self.layer)
         return self
 
 
-RELEASED_LEARNING_RATE = 0.01
-
 _QUICK = {
     "dataset": "mnist",
-    "n_train": 3000,
+    "n_train": 1500,
     "n_test": 1000,
     "learning_rate": 0.1,
     "input_scale": "unit",
-    "batch_sizes": (64, 256),
-    "epochs": (3, 6),
-    "map_epochs": (1, 2),
-    "map_images": (500, 300),
+    "networks": ("base_cnn", "base_cnn", "fashion_cnn"),
+    "batch_sizes": (16, 64, 16),
+    "epochs": (3, 5, 2),
+    "map_epochs": (2, 2, 2),
+    "map_images": (50, 50, 10),
     "layer": "conv1",
+    "study_images": 12,
+    "study_test_images": 300,
+    "study_epochs": 2,
+    "study_batch_size": 20,
+    "nan_scales": ("released", "255", "unit"),
+    "nan_learning_rates": (0.01, 0.1),
     "seeds": 2,
 }
 PROFILES = {
     "smoke": _QUICK
-    | {"n_train": 200, "n_test": 100, "epochs": (1, 1), "map_epochs": (1, 1)}
-    | {"map_images": (20, 10)},
+    | {"n_train": 100, "n_test": 50, "epochs": (1, 1, 1), "map_epochs": (1, 1, 1)}
+    | {"map_images": (4, 4, 2), "study_images": 2, "study_test_images": 20, "study_epochs": 1}
+    | {"nan_scales": ("released", "unit")},
     "quick": _QUICK,
     "paper": _QUICK
-    | {"n_train": 60_000, "n_test": 10_000, "epochs": (10, 5), "map_epochs": (10, 5)}
-    | {"map_images": (60_000, 6_000), "seeds": 5}
-    | {"learning_rate": 0.01, "input_scale": "released"},
+    | {"n_train": 60_000, "n_test": 10_000, "learning_rate": 0.01, "input_scale": "released"}
+    | {"batch_sizes": (64, 256, 256), "epochs": (10, 5, 5), "map_epochs": (10, 5, 2)}
+    | {"map_images": (60_000, 6_000, 6_000), "study_images": 600, "study_test_images": 10_000}
+    | {"study_batch_size": 64, "seeds": 5},
 }
 
 
-class Accuracy(BaseModel):
-    """Accuracies in percent on training and test images."""
-
+class _Result(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accuracy(_Result):
+    """Accuracies in percent on training and test images."""
 
     train: float
     test: float
 
 
-class Row(BaseModel):
-    """A base model, and two copies of it trained equally long on maps and on originals.
+class Row(_Result):
+    """A base model, and copies of it trained equally long on maps and on each control.
 
-    `seen` counts the images that each continuation was to be trained on, repetitions
-    included; training on maps may diverge before that.
+    `row` counts the rows of Fig. 9 from 0.  `seen` counts the images that each copy was to be
+    trained on, repetitions included; training on maps may diverge before that.  `roughness`
+    is that of the originals and of the map images; `sigma`, in pixels, blurs the originals
+    from one to the other.  The histories hold the test accuracy on originals after each epoch.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+    row: int
+    dataset: str
     batch_size: int
     seed: int
     seen: int
     negative_share: float
-    base: Accuracy
-    maps: Accuracy
-    originals: Accuracy
-    maps_history: History
+    roughness: tuple[float, float]
+    sigma: float
+    accuracies: dict[Model, Accuracy]
+    histories: dict[Model, History]
 
-    @property
-    def diverged(self) -> bool:
-        """Whether training on maps ended in a loss that is no finite number."""
-        return self.maps_history.divergence is not None
+    def finished(self, model: Model) -> Accuracy | None:
+        """Accuracies of a model; None if its training ended in a loss that is no number."""
+        history = self.histories.get(model)
+        return None if history and history.divergence else self.accuracies[model]
+
+
+def by_row(rows: list[Row]) -> list[list[Row]]:
+    """The runs of each row of Fig. 9, in the rows' order."""
+    return [[run for run in rows if run.row == row] for row in sorted({run.row for run in rows})]
 
 
 class ExampleMaps(NamedTuple):
@@ -108,62 +160,236 @@ class ExampleMaps(NamedTuple):
 
     images: Tensor
     maps: dict[str, Tensor]
-    test_accuracy: float
     negative_share: float
 
 
-def run(settings: RegularizationSettings) -> tuple[list[Row], ExampleMaps]:
-    """The runs behind Fig. 9, one per row and seed, and maps of the first one's base model."""
-    rows = range(len(settings.batch_sizes))
-    measured = [run_once(settings, row, seed) for row in rows for seed in range(settings.seeds)]
-    return [row for row, _ in measured], measured[0][1]
+def run(settings: RegularizationSettings) -> tuple[list[Row], list[nn.Sequential]]:
+    """The runs behind Fig. 9, one per row and seed, and the first row's base models by seed."""
+    measured = [
+        run_once(settings, row, seed)
+        for row, seed in product(range(len(settings.batch_sizes)), range(settings.seeds))
+    ]
+    return [row for row, _ in measured], [base for _, base in measured[: settings.seeds]]
 
 
-def run_as_released(settings: RegularizationSettings) -> list[Row]:
-    """The first row of Fig. 9 with the released input scale and learning rate, per seed."""
-    changes = {"input_scale": "released", "learning_rate": RELEASED_LEARNING_RATE}
-    released = settings.model_copy(update=changes)
-    return [run_once(released, row=0, seed=seed)[0] for seed in range(settings.seeds)]
+def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row, nn.Sequential]:
+    """Train a base model, then copies of it on maps and on each control, equally long.
 
-
-def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row, ExampleMaps]:
-    """Train a base model, then copies of it on maps and on originals, equally long."""
-    dataset = settings.load()
-    batch_size, map_epochs = settings.batch_sizes[row], settings.map_epochs[row]
-    base = settings.model(dataset, seed)
+    The maps of an untrained layer are those of a network whose weights no other seed draws.
+    """
+    settings, network = settings.of_row(row), settings.networks[row]
+    dataset, batch_size = settings.load(), settings.batch_sizes[row]
+    base, untrained = (settings.model(dataset, s, network) for s in (seed, seed + settings.seeds))
     train = dataset.train_images, dataset.train_labels
     fit(base, *train, settings.train_config(settings.epochs[row], batch_size, seed))
-    chosen = settings.map_images[row]
-    continued = continue_training(
-        base,
-        train[0][:chosen],
-        train[1][:chosen],
-        settings.layer,
-        settings.train_config(map_epochs, batch_size, seed),
-    )
+    images, labels = (part[: settings.map_images[row]] for part in train)
+    made = map_training_set(base, images, labels, settings.layer)
+    rough = map_images.roughness(images), map_images.roughness(made[0])
+    sigma, times = map_images.equal_blur(images, rough[1]), len(made[0]) // len(images)
+    sets: dict[Model, Callable[[], tuple[Tensor, Tensor]]] = {
+        "maps": lambda: made,
+        "originals": lambda: repeat_images(images, labels, times),
+        "blurred": lambda: repeat_images(map_images.blur(images, sigma), labels, times),
+        "untrained": lambda: map_training_set(untrained, images, labels, settings.layer),
+    }
+    test = dataset.test_images, dataset.test_labels
+    histories: dict[Model, History] = {}
+    accuracies: dict[Model, Accuracy] = {"base": accuracy(base, dataset)}
+    config = settings.train_config(settings.map_epochs[row], batch_size, seed)
+    for name, make in sets.items():
+        from_maps = name in ("maps", "untrained")
+        model, histories[name] = trained_copy(base, *make(), config, maps=from_maps, test=test)
+        accuracies[name] = accuracy(model, dataset, histories[name].test_accuracies[-1])
     measured = Row(
+        row=row,
+        dataset=settings.dataset,
         batch_size=batch_size,
         seed=seed,
-        seen=sum(e.seen for e in continued.originals_history.epochs),
-        negative_share=continued.negative_share,
-        base=accuracy(base, dataset),
-        maps=accuracy(continued.maps, dataset),
-        originals=accuracy(continued.originals, dataset),
-        maps_history=continued.maps_history,
+        seen=len(made[0]) * config.epochs,
+        negative_share=negative_share(made[0]),
+        roughness=rough,
+        sigma=sigma,
+        accuracies=accuracies,
+        histories=histories,
     )
-    return measured, _example(base, dataset, settings.layer)
+    return measured, base
 
 
-def accuracy(model: nn.Module, dataset: Dataset) -> Accuracy:
-    """Accuracies of a model on a dataset's images."""
+def accuracy(model: nn.Module, dataset: Dataset, test: float | None = None) -> Accuracy:
+    """Accuracies of a model on a dataset's images, that on test images unless it is known."""
     return Accuracy(
         train=evaluate(model, dataset.train_images, dataset.train_labels),
-        test=evaluate(model, dataset.test_images, dataset.test_labels),
+        test=evaluate(model, dataset.test_images, dataset.test_labels) if test is None else test,
     )
 
 
-def _example(base: nn.Sequential, dataset: Dataset, layer: str, count: int = 3) -> ExampleMaps:
-    images = dataset.test_images[:count]
-    maps = feature_maps(base, images, [layer])
-    accuracy = evaluate(base, dataset.test_images, dataset.test_labels)
-    return ExampleMaps(images, maps, accuracy, negative_share(maps[layer]))
+def example(settings: RegularizationSettings, base: nn.Sequential, count: int = 3) -> ExampleMaps:
+    """Maps of the first row's base model for the first test images."""
+    images = settings.of_row(0).load().test_images[:count]
+    maps = feature_maps(base, images, [settings.layer])
+    return ExampleMaps(images, maps, negative_share(maps[settings.layer]))
+
+
+class WayRun(_Result):
+    """Short training on images made of maps in one way, or on `originals`, the control.
+
+    Test accuracies in percent on the original images (None for `channels`) and on images made
+    of test images in the same way (None for `originals`); both None if the loss was no number.
+    The way `base` is the base model before it.
+    """
+
+    way: str
+    after: bool = False
+    fresh: bool = False
+    seed: int
+    on_originals: float | None = None
+    on_maps: float | None = None
+
+
+def run_ways(settings: RegularizationSettings, bases: list[nn.Sequential]) -> list[WayRun]:
+    """Short training in all ways of making map images, with the first row's base models.
+
+    Maps before or after activation, weights of the base model or fresh ones; as many images
+    in as many steps for all.
+    """
+    settings = settings.of_row(0)
+    return [run for seed, base in enumerate(bases) for run in _way_runs(settings, base, seed)]
+
+
+def _way_runs(settings: RegularizationSettings, base: nn.Sequential, seed: int) -> Iterator[WayRun]:
+    dataset, layer, n_test = settings.load(), settings.layer, settings.study_test_images
+    train, test = dataset.train_images[: settings.study_images], dataset.test_images[:n_test]
+    maps, test_maps = (feature_maps(base, part, [layer])[layer] for part in (train, test))
+    activation, n_maps = activation_after(base, layer), maps.shape[1]
+    labels = dataset.train_labels[: len(train)].repeat_interleave(n_maps)
+    config = settings.train_config(settings.study_epochs, settings.study_batch_size, seed)
+    test_labels = dataset.test_labels[:n_test]
+    yield WayRun(way="base", seed=seed, on_originals=evaluate(base, test, test_labels))
+    for way, after in [("originals", False), *product(WAYS, (False, True))]:
+        each = n_maps if way == "each_map" else 1
+        tested = -(-n_test // each)  # about as many map images as there are test images
+        if way == "originals":
+            images, test_images = base[0](train), base[0](test)
+        else:
+            images, test_images = (
+                as_images(activation(part) if after else part, dataset.image_shape, way)
+                for part in (maps, test_maps[:tested])
+            )
+        for fresh in (False, True):
+            model = settings.model(dataset, seed, settings.networks[0], images.shape[1])
+            own = model.state_dict()
+            kept = {k: v for k, v in base.state_dict().items() if v.shape == own[k].shape}
+            model.load_state_dict(own if fresh else own | kept)
+            history = fit(model[1:], images.repeat_interleave(n_maps // each, 0), labels, config)
+            run = WayRun(way=way, after=after, fresh=fresh, seed=seed)
+            scores: dict[str, float] = {}
+            if history.divergence is None and way != "channels":
+                scores["on_originals"] = evaluate(model, test, test_labels)
+            if history.divergence is None and way != "originals":
+                made_labels = test_labels[:tested].repeat_interleave(each)
+                scores["on_maps"] = evaluate(model[1:], test_images, made_labels)
+            yield run.model_copy(update=scores)
+
+
+BASE_RATES: dict[InputScale, float] = {
+    "released": 0.01,
+    "255": 0.003,
+    "unit": 0.1,
+    "standardized": 0.1,
+}
+"""Learning rates of the base models whose maps are studied: the released one, and such as train."""
+
+
+class Trial(_Result):
+    """What became of the base CNN that was trained further on some images (section 7.2).
+
+    Before the first step: shares of values below zero and of dead units in [0, 1], loss and
+    norm of the gradient on the first batch, norm of all weights.  Then the history, which ends
+    where the loss is no number, and the share of dead units of the last weights.  All are None
+    if the base model's own training, on images, ended in a loss that is no number.
+    """
+
+    activation: models.Activation
+    input_scale: InputScale
+    images: str
+    seed: int
+    learning_rate: float
+    negative_share: float | None = None
+    dead_share: float | None = None
+    first_loss: float | None = None
+    gradient: float | None = None
+    weights: float | None = None
+    history: History | None = None
+    dead_share_after: float | None = None
+
+    @property
+    def step(self) -> float | None:
+        """Norm of the first step over the norm of all weights."""
+        if self.gradient is None or self.weights is None:
+            return None
+        return self.learning_rate * self.gradient / self.weights
+
+    @property
+    def last_loss(self) -> float | None:
+        """Mean loss of the last epoch; None where it is no number."""
+        return self.history.epochs[-1].loss if self.history else None
+
+
+def run_undefined_losses(settings: RegularizationSettings) -> list[Trial]:
+    """Short training of the base CNN on maps: activation, input scale, learning rate, seed.
+
+    Beside maps before and after the activation stand the originals; for the released network
+    and input scale also maps without their signs and maps without their scale.
+    """
+    choices = product(get_args(models.Activation), settings.nan_scales, range(settings.seeds))
+    return [trial for choice in choices for trial in _trials(settings, *choice)]
+
+
+def _trials(
+    settings: RegularizationSettings, activation: models.Activation, scale: InputScale, seed: int
+) -> Iterator[Trial]:
+    changes = {"input_scale": scale, "learning_rate": BASE_RATES[scale]}
+    settings = settings.model_copy(update=changes)
+    dataset = settings.load()
+    base = settings.model(dataset, seed, activation=activation)
+    config = settings.train_config(1, settings.study_batch_size, seed)
+    trained = fit(base, dataset.train_images, dataset.train_labels, config)
+    some = dataset.train_images[: settings.study_images]
+    maps = feature_maps(base, some, [settings.layer])[settings.layer]
+    before = as_images(maps, dataset.image_shape)
+    sets = {
+        "originals": base[0](some).repeat_interleave(maps.shape[1], 0),
+        "maps before": before,
+        "maps after": as_images(activation_after(base, settings.layer)(maps), dataset.image_shape),
+    }
+    if (activation, scale) == ("relu", "released"):
+        sets |= {"absolute maps before": before.abs(), "maps before / 255": before / 255}
+    labels = dataset.train_labels[: len(some)].repeat_interleave(maps.shape[1])
+    for (kind, images), rate in product(sets.items(), settings.nan_learning_rates):
+        trial = Trial(
+            activation=activation, input_scale=scale, images=kind, seed=seed, learning_rate=rate
+        )
+        if trained.divergence is None:
+            network = copy.deepcopy(base[1:])
+            changes = {"learning_rate": rate, "epochs": settings.study_epochs}
+            found = _first_step(network, images, labels, config)
+            found["history"] = fit(network, images, labels, config.model_copy(update=changes))
+            found["dead_share_after"] = map_images.dead_share(network, images)
+            trial = trial.model_copy(update=found)
+        yield trial
+
+
+def _first_step(
+    network: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig
+) -> dict[str, object]:
+    """What `Trial` says of the time before the first step; the batch is the one `fit` draws."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))
+    first, weights = order[: config.batch_size], list(network.parameters())
+    loss = F.nll_loss(network(images[first]), labels[first])
+    return {
+        "negative_share": negative_share(images),
+        "dead_share": map_images.dead_share(network, images),
+        "first_loss": loss.item(),
+        "gradient": nn.utils.get_total_norm(torch.autograd.grad(loss, weights)).item(),
+        "weights": nn.utils.get_total_norm(weights).item(),
+    }
