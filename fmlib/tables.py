@@ -357,8 +357,8 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
 
     n = this_run(len(found[0].runs))
 
-    def skipped(number: int, epoch: int = -1) -> list[float]:
-        return [run.skipped(epoch) for run in found[number].runs]
+    def skipped(number: int) -> list[float]:
+        return [run.skipped(-1) for run in found[number].runs]
 
     def change(number: int) -> str:
         other = number - 1 if against == "previous" else 0
@@ -367,8 +367,7 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
     columns: dict[str, Callable[[int], str]] = {
         "Option": lambda i: found[i].option or "–",
         "Set to": lambda i: found[i].value or "no cache",
-        f"{n}: skipped, first epoch (%)": lambda i: spread(skipped(i, 0)),
-        "This run: skipped, last epoch (%)": lambda i: spread(skipped(i)),
+        f"{n}: skipped, last epoch (%)": lambda i: spread(skipped(i)),
         "This run: change (points)": change,
         "This run: test accuracy (%)": lambda i: spread([r.test_accuracy for r in found[i].runs]),
     }
@@ -453,7 +452,7 @@ def map_training(rows: list[Row]) -> pd.DataFrame:
             ours = [run.finished(model) for run in runs]
             table.append(
                 {
-                    "Row": _row_name(runs[0]),
+                    "Row": _row_name(runs[0]) if model == MODELS[0] else "",
                     "Model": MODEL_NAMES[model],
                     "Published: train": "–" if train is None else f"{train:.2f}",
                     "Published: test": "–" if test is None else f"{test:.2f}",

@@ -246,7 +246,7 @@ def test_readings_against_the_row_before_and_against_the_first() -> None:
             [DASH, "printed"],
             ["hit", "above"],
         ]
-        assert table["This run, n = 2: skipped, first epoch (%)"].tolist()[1:] == [
+        assert table["This run, n = 2: skipped, last epoch (%)"].tolist()[1:] == [
             "0.0 (0.0–0.0)",
             "25.0 (20.0–30.0)",
         ]
@@ -325,10 +325,10 @@ def test_map_training() -> None:
     found = rows(table, *table)
     assert found[:5] == [
         ["mnist, batch 64", "base model", "98.98", "98.13", "90.0", "88.0", "2.0"],
-        ["mnist, batch 64", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
-        ["mnist, batch 64", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
-        ["mnist, batch 64", "control: blurred originals", DASH, DASH, "93.0", "87.0", "6.0"],
-        ["mnist, batch 64", "control: untrained maps", DASH, DASH, "60.0", "61.0", "-1.0"],
+        ["", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
+        ["", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
+        ["", "control: blurred originals", DASH, DASH, "93.0", "87.0", "6.0"],
+        ["", "control: untrained maps", DASH, DASH, "60.0", "61.0", "-1.0"],
     ]
     assert {tuple(row[2:4]) for row in found[5:]} == {(DASH, DASH)}
     assert "<" not in table.to_markdown()
