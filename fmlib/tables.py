@@ -368,7 +368,7 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
         "Option": lambda i: found[i].option or "–",
         "Set to": lambda i: found[i].value or "no cache",
         f"{n}: skipped, last epoch (%)": lambda i: spread(skipped(i)),
-        "This run: change (points)": change,
+        "This run: change of that share (points)": change,
         "This run: test accuracy (%)": lambda i: spread([r.test_accuracy for r in found[i].runs]),
     }
     return _frame(range(len(found)), columns)

@@ -21,6 +21,11 @@ ROOT = Path(__file__).parent.parent
 SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to jobs in its background: they and their children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     """Return as soon as something is true; fail if that takes too long."""
     end = time.monotonic() + seconds
@@ -103,7 +108,9 @@ def test_killing_a_run_leaves_earlier_ones_whole(
     command = [sys.executable, "-c", RUN, str(tmp_path), moment]
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=hear_interrupts
+    )
     sign = tmp_path / ("beat" if moment == "cell" else "sign")
     if moment == "end":  # the chapter's own sign comes first
         wait_for(lambda: list(runs.glob(".fmlib-*.part")))
@@ -221,6 +228,7 @@ def make(checkout: Path, target: str, **environment: str) -> "subprocess.Popen[b
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
 
 

@@ -250,7 +250,7 @@ def test_readings_against_the_row_before_and_against_the_first() -> None:
             "0.0 (0.0–0.0)",
             "25.0 (20.0–30.0)",
         ]
-        assert table["This run: change (points)"].tolist() == [
+        assert table["This run: change of that share (points)"].tolist() == [
             DASH,
             "+0.0 (+0.0 to +0.0)",
             "+25.0 (+20.0 to +30.0)",
@@ -258,7 +258,7 @@ def test_readings_against_the_row_before_and_against_the_first() -> None:
         assert table["This run: test accuracy (%)"].tolist()[-1] == "72.0 (70.0–74.0)"
     third = [*found, found[2]._replace(option="reset")]
     assert [
-        tables.readings(third, against)["This run: change (points)"].tolist()[-1]
+        tables.readings(third, against)["This run: change of that share (points)"].tolist()[-1]
         for against in ("previous", "first")
     ] == ["+0.0 (+0.0 to +0.0)", "+25.0 (+20.0 to +30.0)"]
 

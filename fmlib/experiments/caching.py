@@ -306,7 +306,7 @@ def _anatomy(model: nn.Module, cache: FeatureCache, dataset: Dataset) -> Anatomy
     config = cache.config
     layer = "conv1" if config.layer == "both" else config.layer
     maps = feature_maps(model, image, [layer])[layer][0]
-    parts = ("mean", "deviation") if config.vector == "pairs" else (config.vector,)
+    parts = ("|mean|", "deviation") if config.vector == "pairs" else (config.vector,)
     size = len(maps) * len(parts)
     vector, cached = cache.vectors(image)[0, :size], cache.vector[label, :size]
     shape = len(maps), len(parts)
