@@ -284,21 +284,16 @@ class FeatureCache(nn.Module):
     def _look_up(self, images: Tensor, labels: Tensor) -> Tensor:
         """Which images are hits (N,); none before the cache is ready."""
         ready = bool(self.count[0] if self.config.missing_class == "released" else self.count.any())
-        self._looked_up_vectors = None
-        none = torch.zeros_like(labels, dtype=torch.bool)
-        if len(labels) == 0 or (not ready and self.config.timing == "two_pass"):
-            return none
-        vectors = self.vectors(images)
-        if self.config.timing == "one_pass":
-            self._looked_up_vectors = vectors
-        if not ready:
-            return none
+        one_pass = self.config.timing == "one_pass"
+        vectors = self.vectors(images) if len(labels) and (ready or one_pass) else None
+        self._looked_up_vectors = vectors if one_pass else None
+        if not ready or vectors is None:
+            return torch.zeros_like(labels, dtype=torch.bool)
         similarities = cosine_similarity(vectors, self.vector)  # (N, classes)
         hit = _find_hits(self.config, similarities, labels, self.threshold)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
-        own = similarities.gather(1, labels[:, None])[:, 0]
-        self.similarity.index_add_(0, labels, own)
+        self.similarity.index_add_(0, labels, similarities.gather(1, labels[:, None])[:, 0])
         return hit
 
     @torch.no_grad()
@@ -310,12 +305,8 @@ class FeatureCache(nn.Module):
         if not members.any():
             self.offered += offered
             return
-        vectors = (
-            self.vectors(images[members])
-            if self._looked_up_vectors is None
-            else self._looked_up_vectors[members[awake]]
-        )
-        config = self.config
+        looked_up, config = self._looked_up_vectors, self.config
+        vectors = self.vectors(images[members]) if looked_up is None else looked_up[members[awake]]
         batch = _batch(vectors, labels[members], len(self.count), offered)
         old = self.vector.clone()
         mean = UPDATES[config.update](old, self.count, self.offered, batch)
