@@ -11,23 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmlib.models import CHUNK
+from fmlib.models import chunk_size
 from fmlib.training import evaluating, predict
 
 
-def gradient_sign(model: nn.Module, images: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:
+def gradient_sign(
+    model: nn.Module, images: Tensor, labels: Tensor, chunk: int | None = None
+) -> Tensor:
     """Sign of the loss's gradient with respect to the pixels.
 
     Args:
         model: returns log-probabilities (N, classes).
         images: (N, C, H, W) in [0, 1].
         labels: (N,) true classes.
-        chunk: images computed at a time.
+        chunk: images computed at a time; None: `fmlib.models.chunk_size`.
 
     Returns:
         (N, C, H, W) of -1, 0 and 1.
     """
     signs = []
+    chunk = chunk or chunk_size(images)
     with evaluating(model):
         for part, target in zip(images.split(chunk), labels.split(chunk), strict=True):
             pixels = part.detach().clone().requires_grad_()
@@ -186,13 +189,14 @@ def square_attack(
 
 
 @torch.no_grad()
-def margins(model: nn.Module, images: Tensor, labels: Tensor, chunk: int = CHUNK) -> Tensor:
+def margins(model: nn.Module, images: Tensor, labels: Tensor, chunk: int | None = None) -> Tensor:
     """Log-probability of the true class minus the largest other one, (N,); below 0 if misled.
 
     Takes the arguments of `gradient_sign`.
     """
     with evaluating(model):
-        outputs = torch.cat([model(part) for part in images.split(chunk)])  # (N, classes)
+        parts = images.split(chunk or chunk_size(images))
+        outputs = torch.cat([model(part) for part in parts])  # (N, classes)
     true = labels[:, None]
     others = outputs.scatter(1, true, -torch.inf).amax(1)
     return outputs.gather(1, true).squeeze(1) - others  # (N,)

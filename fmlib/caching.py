@@ -13,8 +13,17 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from fmlib.features import activation_after, cosine_similarity, extractor, feature_vectors
-from fmlib.models import CHUNK, ImageShape
+from fmlib.features import (
+    VECTORS,
+    activation_after,
+    cosine_similarity,
+    extractor,
+    feature_vectors,
+    has_patch_statistics,
+    moments_from_patches,
+    patch_statistics,
+)
+from fmlib.models import ImageShape, chunk_size
 from fmlib.training import Report
 
 
@@ -167,13 +176,33 @@ def _take_over(config: CacheConfig, rule: str, count: Tensor, new: Tensor, old: 
     return torch.where(present[:, None] if new.ndim == 2 else present, new, old)
 
 
+def _updated(
+    config: CacheConfig,
+    vector: Tensor,
+    threshold: Tensor,
+    count: Tensor,
+    offered: Tensor,
+    batch: Batch,
+) -> tuple[Tensor, Tensor]:
+    """Vectors and thresholds after a batch."""
+    mean = UPDATES[config.update](vector, count, offered, batch)
+    new = _take_over(config, config.update, batch.new, mean, vector)
+    limit = THRESHOLDS[config.threshold](threshold, vector, new, count, offered, batch)
+    return new, _take_over(config, config.threshold, batch.new, limit, threshold)
+
+
 _TALLIES = ("seen", "looked_up", "hits", "similarity", "remembered")
 
 
-def vector_function(model: nn.Module, config: CacheConfig) -> Callable[[Tensor], Tensor]:
+def vector_function(
+    model: nn.Module, config: CacheConfig, known: Tensor | None = None
+) -> Callable[..., Tensor]:
     """What turns images (N, C, H, W) into feature vectors (N, D) under a model's current weights.
 
-    Only layer, activation, vector and moments of the reading matter (anand2022, 5.1).
+    Only layer, activation, vector and moments of the reading matter (anand2022, 5.1).  A
+    second argument, positions (B,), asks for the vectors (B, D) of these images only; if
+    `known` is given, they are positions in it, and no maps are computed where its patch
+    statistics tell the vectors.
     """
     layers = ["conv1", "conv2"] if config.layer == "both" else [config.layer]
     extract = extractor(model, layers)
@@ -181,16 +210,41 @@ def vector_function(model: nn.Module, config: CacheConfig) -> Callable[[Tensor],
         activation_after(model, layer) if config.activation == "after" else nn.Identity()
         for layer in layers
     ]
+    of_known = None if known is None else _patch_function(model, config, known)
 
     @torch.no_grad()
-    def vectors(images: Tensor) -> Tensor:
+    def vectors(images: Tensor, index: Tensor | None = None) -> Tensor:
+        if of_known is not None and index is not None:
+            return of_known(index)
+        chosen = torch.arange(len(images)) if index is None else index
         parts = []
-        for part in images.split(CHUNK):
-            maps = zip(acts, extract(part).values(), strict=True)
+        for part in chosen.split(chunk_size(images)):
+            maps = zip(acts, extract(images[part]).values(), strict=True)
             parts.append([feature_vectors(a(m), config.moments, config.vector) for a, m in maps])
         return torch.cat([torch.cat(part, dim=1) for part in parts])
 
     return vectors
+
+
+def _patch_function(
+    model: nn.Module, config: CacheConfig, images: Tensor
+) -> Callable[[Tensor], Tensor] | None:
+    """Vectors by position from `fmlib.features.patch_statistics`, None where they do not tell.
+
+    They do for the released moments, before the activation, of a convolution that no layer
+    with weights precedes.
+    """
+    names = [name for name, _ in model.named_children()]
+    if not isinstance(model, nn.Sequential) or config.layer not in names:
+        return None
+    before, layer = model[: names.index(config.layer)], model[names.index(config.layer)]
+    if config.moments != "released" or config.activation != "before":
+        return None
+    if not has_patch_statistics(layer) or any(True for _ in before.parameters()):
+        return None
+    parts = images.split(chunk_size(images))
+    statistics = torch.cat([patch_statistics(layer, before(part)) for part in parts])
+    return lambda index: VECTORS[config.vector](*moments_from_patches(layer, statistics[index]))
 
 
 class FeatureCache(nn.Module):
@@ -213,7 +267,9 @@ class FeatureCache(nn.Module):
         n_classes: number of classes.
         config: the reading of the method.
         image_shape: channels, height and width of the images.
-        n_images: number of training images; needed only to remember hits.
+        images: (N, C, H, W) the whole training set, if `keep` and `after_step` are to be given
+            it and positions in it.  Then hits can be remembered, and vectors of a first
+            convolution are computed without maps (`vector_function`).
 
     `state_dict` holds vectors, counts, thresholds and the epoch's tallies.
     """
@@ -227,7 +283,7 @@ class FeatureCache(nn.Module):
     hits: Tensor  # (classes,) of them found
     similarity: Tensor  # (classes,) sum over looked-up images of that to their own class
     remembered: Tensor  # (classes,) images of this epoch skipped without a look-up
-    resting: Tensor  # (n_images,) visits for which an image will still be skipped
+    resting: Tensor  # (N,) visits for which an image of the training set will still be skipped
 
     def __init__(
         self,
@@ -235,20 +291,21 @@ class FeatureCache(nn.Module):
         n_classes: int = 10,
         config: CacheConfig = RELEASED,
         image_shape: ImageShape = (1, 28, 28),
-        n_images: int = 0,
+        images: Tensor | None = None,
     ) -> None:
         super().__init__()
-        if config.remember and n_images < 1:
-            raise ValueError(f"n_images is {n_images}; to remember hits give the training images")
+        if config.remember and images is None:
+            raise ValueError("images is None; to remember hits give the whole training set")
         self.config = config
-        self.vectors = vector_function(model, config)
+        self.vectors = vector_function(model, config, images)
         self._looked_up_vectors: Tensor | None = None
-        self._awake: Tensor | None = None  # (N,) images of the batch that are not resting
+        self._awake = torch.zeros(0, dtype=torch.bool)  # (B,) batch's images that do not rest
         like = next(model.parameters()).detach()
         size = self.vectors(like.new_zeros(1, *image_shape)).shape[1]
         self.register_buffer("vector", like.new_zeros(n_classes, size))
         self.register_buffer("offered", like.new_zeros(()))
-        self.register_buffer("resting", torch.zeros(n_images, dtype=torch.long).to(like.device))
+        count = 0 if images is None else len(images)
+        self.register_buffer("resting", like.new_zeros(count, dtype=torch.long))
         for name in ("threshold", "count", *_TALLIES):
             self.register_buffer(name, like.new_zeros(n_classes))
 
@@ -264,32 +321,33 @@ class FeatureCache(nn.Module):
     def keep(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Look up a batch before the step.
 
-        Takes images (N, C, H, W), labels (N,) and, to remember hits, the images' positions
-        (N,) in the training set; returns a boolean mask (N,) that is False for the images to
-        be left out of the step.
+        Takes images (N, C, H, W), labels (N,) and the batch's positions in them (B,); without
+        positions the batch is all of them.  Returns a boolean mask (B,) that is False for the
+        images to be left out of the step.
         """
+        index = self._positions(labels, index)
+        labels = labels[index]
         self.seen += self._per_class(labels)
-        if not self.config.remember:
-            return ~self._look_up(images, labels)
-        if index is None:
-            raise ValueError("index is None; to remember hits give the images' positions")
-        self._awake = awake = self.resting[index] == 0
-        self.remembered += self._per_class(labels[~awake])
+        self._awake = awake = torch.ones_like(labels, dtype=torch.bool)
+        if self.config.remember:
+            awake &= self.resting[index] == 0
         kept = awake.clone()
-        kept[awake] = ~self._look_up(images[awake], labels[awake])
-        self.resting[index[~awake]] -= 1
-        self.resting[index[awake & ~kept]] = self.config.remember
+        kept[awake] = ~self._look_up(images, labels[awake], index[awake])
+        if self.config.remember:
+            self.remembered += self._per_class(labels[~awake])
+            self.resting[index[~awake]] -= 1
+            self.resting[index[awake & ~kept]] = self.config.remember
         return kept
 
-    def _look_up(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Which images are hits (N,); none before the cache is ready."""
+    def _look_up(self, images: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """Which images of a batch (B,) are hits; none before the cache is ready."""
         ready = bool(self.count[0] if self.config.missing_class == "released" else self.count.any())
         one_pass = self.config.timing == "one_pass"
-        vectors = self.vectors(images) if len(labels) and (ready or one_pass) else None
+        vectors = self.vectors(images, index) if len(labels) and (ready or one_pass) else None
         self._looked_up_vectors = vectors if one_pass else None
         if not ready or vectors is None:
             return torch.zeros_like(labels, dtype=torch.bool)
-        similarities = cosine_similarity(vectors, self.vector)  # (N, classes)
+        similarities = cosine_similarity(vectors, self.vector)  # (B, classes)
         hit = _find_hits(self.config, similarities, labels, self.threshold)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
@@ -297,28 +355,28 @@ class FeatureCache(nn.Module):
         return hit
 
     @torch.no_grad()
-    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
-        """Update vectors and thresholds; takes the whole batch and the mask of `keep`."""
-        awake = torch.ones_like(kept) if self._awake is None else self._awake
+    def after_step(
+        self, images: Tensor, labels: Tensor, kept: Tensor, index: Tensor | None = None
+    ) -> None:
+        """Update vectors and thresholds; takes what `keep` took, and its mask."""
+        index = self._positions(labels, index)
+        awake = self._awake
         members = kept if self.config.members == "kept" else awake
-        offered = int(awake.sum())
         if not members.any():
-            self.offered += offered
+            self.offered += awake.sum()
             return
-        looked_up, config = self._looked_up_vectors, self.config
-        vectors = self.vectors(images[members]) if looked_up is None else looked_up[members[awake]]
-        batch = _batch(vectors, labels[members], len(self.count), offered)
-        old = self.vector.clone()
-        mean = UPDATES[config.update](old, self.count, self.offered, batch)
-        self.vector.copy_(_take_over(config, config.update, batch.new, mean, old))
-        threshold = THRESHOLDS[config.threshold](
-            self.threshold, old, self.vector, self.count, self.offered, batch
-        )
-        self.threshold.copy_(
-            _take_over(config, config.threshold, batch.new, threshold, self.threshold)
-        )
+        found = self._looked_up_vectors
+        vectors = self.vectors(images, index[members]) if found is None else found[members[awake]]
+        batch = _batch(vectors, labels[index[members]], len(self.count), int(awake.sum()))
+        state = _updated(self.config, self.vector, self.threshold, self.count, self.offered, batch)
+        self.vector, self.threshold = state
         self.count += batch.new
         self.offered += batch.offered
+
+    def _positions(self, labels: Tensor, index: Tensor | None) -> Tensor:
+        if index is None and len(self.resting):
+            raise ValueError("index is None; a cache made with images needs positions in them")
+        return torch.arange(len(labels), device=labels.device) if index is None else index
 
     def report(self) -> Report:
         """Per class, of this epoch: hits, misses, images trained, threshold, mean similarity.

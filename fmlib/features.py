@@ -7,12 +7,14 @@ feature vector by which the cache compares images.
 
 import math
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
-from fmlib.models import CHUNK
+from fmlib.models import chunk_size
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -52,7 +54,7 @@ def activation_after(model: nn.Module, layer: str) -> nn.Module:
 
 @torch.no_grad()
 def feature_maps(
-    model: nn.Module, images: Tensor, layers: list[str], chunk: int = CHUNK
+    model: nn.Module, images: Tensor, layers: list[str], chunk: int | None = None
 ) -> dict[str, Tensor]:
     """Feature maps of named layers.
 
@@ -60,13 +62,13 @@ def feature_maps(
         model: as for `extractor`.
         images: (N, C, H, W) in [0, 1].
         layers: names of layers.
-        chunk: images computed at a time.
+        chunk: images computed at a time; None: `fmlib.models.chunk_size`.
 
     Returns:
         Per layer a tensor (N, maps, P, Q).
     """
     extract = extractor(model, layers)
-    parts = [extract(part) for part in images.split(chunk)]
+    parts = [extract(part) for part in images.split(chunk or chunk_size(images))]
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 
@@ -83,6 +85,7 @@ def released_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Takes maps (N, maps, P, Q) and returns two tensors (N, maps).
     """
+    maps = maps.contiguous()
     mean = maps.mean(dim=(2, 3))
     return mean.abs(), _root_of_squares(maps, mean) / math.sqrt(maps[0, 0].numel() - 1)
 
@@ -93,9 +96,10 @@ def printed_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
     As printed in anand2022, 5.1: the root is taken before dividing by PQ.  Takes maps
     (N, maps, P, Q) and returns two tensors (N, maps).
     """
+    absolute = maps.contiguous().abs()
     size = maps.shape[2] * maps.shape[3]
-    mean = energy(maps) / size
-    return mean, _root_of_squares(maps.abs(), mean) / size
+    mean = energy(absolute) / size
+    return mean, _root_of_squares(absolute, mean) / size
 
 
 def standard_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,7 +107,7 @@ def standard_moments(maps: Tensor) -> tuple[Tensor, Tensor]:
 
     Takes maps (N, maps, P, Q) and returns two tensors (N, maps).
     """
-    absolute = maps.abs()
+    absolute = maps.contiguous().abs()
     mean = absolute.mean(dim=(2, 3))
     return mean, _root_of_squares(absolute, mean) / math.sqrt(maps[0, 0].numel())
 
@@ -112,6 +116,65 @@ def _root_of_squares(maps: Tensor, mean: Tensor) -> Tensor:
     """Root of the summed squared deviations, several times faster than `torch.std`."""
     norm: Tensor = torch.linalg.vector_norm(maps - mean[..., None, None], dim=(2, 3))
     return norm  # (N, maps)
+
+
+def has_patch_statistics(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """Whether a layer is a convolution without groups, dilation or other padding than zeros."""
+    return (
+        isinstance(layer, nn.Conv2d)
+        and layer.groups == 1
+        and layer.dilation == (1, 1)
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
+
+
+def patch_statistics(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
+    """Mean and covariance of the patches that a convolution sees in each of its inputs.
+
+    A map takes the values F = w p + b over all patches p of an input, so that its mean is
+    w mean(p) + b and its variance w cov(p) w.  These statistics do not change while w is
+    trained; `moments_from_patches` gives the moments of every map from them.
+
+    Args:
+        conv: `has_patch_statistics` says which ones can be taken.
+        inputs: (N, C, H, W) as the convolution takes them.
+
+    Returns:
+        (N, D + D (D + 1) / 2), D the numbers in a patch: means, then unbiased covariances.
+    """
+    (height, width), (down, right) = conv.kernel_size, conv.stride
+    rows, columns = (int(p) for p in conv.padding)
+    size = conv.weight[0].numel()
+    first, second = torch.triu_indices(size, size, device=inputs.device)
+    parts = []
+    for part in inputs.split(chunk_size(inputs)):
+        windows = F.pad(part, (columns, columns, rows, rows))
+        windows = windows.unfold(2, height, down).unfold(3, width, right)  # (N, C, P, Q, kh, kw)
+        patches = windows.permute(0, 1, 4, 5, 2, 3).reshape(len(part), size, -1)  # (N, D, PQ)
+        means = patches.mean(dim=2)
+        patches -= means[..., None]
+        covariances = patches @ patches.mT / (patches.shape[2] - 1)  # (N, D, D)
+        parts.append(torch.cat((means, covariances[:, first, second]), dim=1))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def moments_from_patches(conv: nn.Conv2d, statistics: Tensor) -> tuple[Tensor, Tensor]:
+    """`released_moments` of a convolution's maps, without computing the maps.
+
+    Takes the convolution and rows (N, ...) of its `patch_statistics`; returns two tensors
+    (N, maps).  The cost is that of a product of matrices, a hundredth of a training step.
+    """
+    weight = conv.weight.flatten(1)  # (maps, D)
+    size = weight.shape[1]
+    first, second = torch.triu_indices(size, size, device=weight.device)
+    twice = 2 - (first == second).to(weight)  # a covariance stands for both of its places
+    squares = weight[:, first] * weight[:, second] * twice  # (maps, D (D + 1) / 2)
+    mean = statistics[:, :size] @ weight.T  # (N, maps)
+    if conv.bias is not None:
+        mean += conv.bias
+    return mean.abs(), (statistics[:, size:] @ squares.T).clamp_min(0).sqrt()
 
 
 def _pairs(mean: Tensor, deviation: Tensor) -> Tensor:

@@ -23,9 +23,13 @@ ImageShape = tuple[int, int, int]
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
 
 
-CHUNK = 50
-"""Images computed at a time: few enough that memory is reused instead of being mapped anew,
-which at a few hundred costs as much as the arithmetic; enough to keep the cores busy."""
+def chunk_size(images: Tensor) -> int:
+    """How many images to compute at a time: 64 in float32, 32 in float64; on a GPU 8192.
+
+    Few enough on a processor that memory is reused instead of being mapped anew, which at a few
+    hundred costs as much as the arithmetic; enough to keep the cores busy.
+    """
+    return 256 // images.element_size() if images.device.type == "cpu" else 8192
 
 
 class Scale(nn.Module):
@@ -66,6 +70,23 @@ def scale_layer(input_scale: InputScale, dtype: torch.dtype, images: Tensor | No
     return Scale(1 / deviation, -mean / deviation)
 
 
+class MaxPool2d(nn.MaxPool2d):
+    """Max pooling over channels-last memory, on a processor five times faster than otherwise."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Pool maps of shape (N, C, H, W)."""
+        pooled: Tensor = super().forward(maps.contiguous(memory_format=torch.channels_last))
+        return pooled
+
+
+def _network(dtype: torch.dtype, **layers: nn.Module) -> nn.Sequential:
+    """The layers in order, with weights in the memory layout that is fastest for their type."""
+    model = nn.Sequential(OrderedDict(layers))
+    if dtype == torch.float64:  # its convolutions copy channels-last weights at every call
+        return model
+    return nn.utils.convert_conv2d_weight_memory_format(model, torch.channels_last)
+
+
 def base_cnn(
     image_shape: ImageShape = (1, 28, 28),
     n_classes: int = 10,
@@ -98,21 +119,20 @@ def base_cnn(
     act = _ACTIVATIONS[activation]
     flat = 30 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2)
     with _seeded(seed):
-        return nn.Sequential(
-            OrderedDict(
-                scale=scale or scale_layer("255", dtype),
-                conv1=nn.Conv2d(channels, 15, 5, dtype=dtype),
-                pool1=nn.MaxPool2d(2),
-                act1=act(),
-                conv2=nn.Conv2d(15, 30, 5, dtype=dtype),
-                pool2=nn.MaxPool2d(2),
-                act2=act(),
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(flat, 64, dtype=dtype),
-                act3=act(),
-                fc2=nn.Linear(64, n_classes, dtype=dtype),
-                log_softmax=nn.LogSoftmax(dim=1),
-            )
+        return _network(
+            dtype,
+            scale=scale or scale_layer("255", dtype),
+            conv1=nn.Conv2d(channels, 15, 5, dtype=dtype),
+            pool1=MaxPool2d(2),
+            act1=act(),
+            conv2=nn.Conv2d(15, 30, 5, dtype=dtype),
+            pool2=MaxPool2d(2),
+            act2=act(),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(flat, 64, dtype=dtype),
+            act3=act(),
+            fc2=nn.Linear(64, n_classes, dtype=dtype),
+            log_softmax=nn.LogSoftmax(dim=1),
         )
 
 
@@ -135,21 +155,20 @@ def fashion_cnn(
         raise ValueError(f"images are {height}x{width}; fashion_cnn needs at least 8x8 pixels")
     flat = 64 * ((height // 2 - 2) // 2) * ((width // 2 - 2) // 2)
     with _seeded(seed):
-        return nn.Sequential(
-            OrderedDict(
-                scale=scale or scale_layer("unit", dtype),
-                conv1=nn.Conv2d(channels, 32, 3, padding=1, dtype=dtype),
-                act1=nn.ReLU(),
-                pool1=nn.MaxPool2d(2),
-                conv2=nn.Conv2d(32, 64, 3, dtype=dtype),
-                act2=nn.ReLU(),
-                pool2=nn.MaxPool2d(2),
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(flat, 600, dtype=dtype),
-                fc2=nn.Linear(600, 120, dtype=dtype),
-                fc3=nn.Linear(120, n_classes, dtype=dtype),
-                log_softmax=nn.LogSoftmax(dim=1),
-            )
+        return _network(
+            dtype,
+            scale=scale or scale_layer("unit", dtype),
+            conv1=nn.Conv2d(channels, 32, 3, padding=1, dtype=dtype),
+            act1=nn.ReLU(),
+            pool1=MaxPool2d(2),
+            conv2=nn.Conv2d(32, 64, 3, dtype=dtype),
+            act2=nn.ReLU(),
+            pool2=MaxPool2d(2),
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(flat, 600, dtype=dtype),
+            fc2=nn.Linear(600, 120, dtype=dtype),
+            fc3=nn.Linear(120, n_classes, dtype=dtype),
+            log_softmax=nn.LogSoftmax(dim=1),
         )
 
 

@@ -31,11 +31,14 @@ class RandomSkip:
 
     def keep(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Boolean mask (N,) that is True for the images to train on."""
-        rate = self._rates[self._epoch][labels.cpu()]
-        draw = torch.rand(len(labels), generator=self._generator, dtype=torch.float64)
+        batch = labels if index is None else labels[index]
+        rate = self._rates[self._epoch][batch.cpu()]
+        draw = torch.rand(len(batch), generator=self._generator, dtype=torch.float64)
         return (draw >= rate).to(labels.device)
 
-    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
+    def after_step(
+        self, images: Tensor, labels: Tensor, kept: Tensor, index: Tensor | None = None
+    ) -> None:
         """Nothing is learnt from a step."""
 
     def report(self) -> Report:

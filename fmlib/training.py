@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from fmlib.models import CHUNK
+from fmlib.models import chunk_size
 
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
@@ -29,7 +29,8 @@ class TrainConfig(BaseModel):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
-    micro_batch: int = Field(default=CHUNK, ge=1)
+    micro_batch: int | None = Field(default=None, ge=1)
+    bf16: bool = False
     progress: bool = False
 
 
@@ -85,17 +86,21 @@ class History(BaseModel):
 
 
 class Policy(Protocol):
-    """Decides which images of a batch are trained on; see `fmlib.caching` and `fmlib.skipping`."""
+    """Decides which images of a batch are trained on; see `fmlib.caching` and `fmlib.skipping`.
+
+    `images` (N, C, H, W) and `labels` (N,) are the whole training set, `index` (B,) the
+    positions of the batch in it, so that a policy that needs few images need not copy them all.
+    """
 
     def start_epoch(self) -> None:
         """Called before the first batch of an epoch."""
 
     def keep(self, images: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        """Boolean mask (N,) of the images to train on; index (N,): their positions in the set."""
+        """Boolean mask (B,) of the images to train on."""
         ...
 
-    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
-        """Called with the whole batch and its mask after the step, if any image was kept."""
+    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor, index: Tensor) -> None:
+        """Called with the batch's mask (B,) after the step."""
 
     def report(self) -> Report:
         """Numbers of the epoch that just ended, to be stored with it."""
@@ -118,7 +123,9 @@ def fit(
         images: (N, C, H, W) as the model takes them.
         labels: (N,) class numbers.
         config: settings; `config.seed` orders the batches.  Batches larger than
-            `config.micro_batch` are computed in parts whose gradients are added up.
+            `config.micro_batch` (None: `fmlib.models.chunk_size`) are computed in parts whose
+            gradients are added up.  `config.bf16` has the convolutions and linear layers of
+            a float32 model computed in bfloat16, with two to three digits.
         policy: removes images from each batch before the step; None trains on all.
         test: images and labels evaluated after every epoch.
 
@@ -130,6 +137,8 @@ def fit(
         raise ValueError(
             f"there are {len(images)} images and {len(labels)} labels; give as many, at least one"
         )
+    if config.bf16 and images.dtype != torch.float32:
+        raise ValueError(f"bf16 is for float32 images and models; these images are {images.dtype}")
     device = check_device(config.device)
     model.to(device).train()
     images, labels = images.to(device), labels.to(device)
@@ -147,9 +156,7 @@ def fit(
             policy.start_epoch()
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
             batch = batch.to(device)
-            loss = _step(
-                model, optimizer, images, labels, batch, policy, counter, config.micro_batch
-            )
+            loss = _step(model, optimizer, images, labels, batch, policy, counter, config)
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
                 break
@@ -165,34 +172,42 @@ def fit(
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    all_images: Tensor,
-    all_labels: Tensor,
+    images: Tensor,
+    labels: Tensor,
     batch: Tensor,
     policy: Policy | None,
     counter: "_Counter",
-    micro_batch: int,
+    config: TrainConfig,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
-    images, labels = all_images[batch], all_labels[batch]
     kept = None if policy is None else policy.keep(images, labels, batch)
-    counter.count(labels, kept)
-    chosen, targets = (images, labels) if kept is None else (images[kept], labels[kept])
-    if len(targets) == 0:
-        if policy is not None and kept is not None:
-            policy.after_step(images, labels, kept)
-        return 0.0
-    optimizer.zero_grad(set_to_none=True)
+    chosen = batch if kept is None else batch[kept]
+    counter.count(labels[batch], kept)
     loss = 0.0
-    for part, target in zip(chosen.split(micro_batch), targets.split(micro_batch), strict=True):
-        part_loss = F.nll_loss(model(part), target, reduction="sum") / len(targets)
-        part_loss.backward()
-        loss += part_loss.item()
-    counter.add_loss(loss)
-    if math.isfinite(loss):
+    if len(chosen) > 0:
+        optimizer.zero_grad(set_to_none=True)
+        loss = _add_gradients(model, images, labels, chosen, config)
+        counter.add_loss(loss)
+        if not math.isfinite(loss):
+            return loss
         optimizer.step()
-        if policy is not None and kept is not None:
-            policy.after_step(images, labels, kept)
+    if policy is not None and kept is not None:
+        policy.after_step(images, labels, kept, batch)
     return loss
+
+
+def _add_gradients(
+    model: nn.Module, images: Tensor, labels: Tensor, chosen: Tensor, config: TrainConfig
+) -> float:
+    """Mean loss of the chosen images; its gradient is computed and added up part by part."""
+    loss = torch.zeros((), dtype=images.dtype, device=images.device)
+    for part in chosen.split(config.micro_batch or chunk_size(images)):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
+            outputs = model(images[part])
+        part_loss = F.nll_loss(outputs, labels[part], reduction="sum") / len(chosen)
+        part_loss.backward()
+        loss += part_loss.detach()
+    return loss.item()
 
 
 class _Counter:
@@ -260,11 +275,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, chunk: int = CHUNK) -> Tensor:
+def predict(model: nn.Module, images: Tensor, chunk: int | None = None) -> Tensor:
     """Predicted classes (N,) of images (N, C, H, W), on the device of the images."""
     device = next(model.parameters()).device
     with evaluating(model):
-        parts = [model(part.to(device)).argmax(dim=1) for part in images.split(chunk)]
+        parts = [
+            model(part.to(device)).argmax(dim=1)
+            for part in images.split(chunk or chunk_size(images))
+        ]
     return torch.cat(parts).to(images.device)
 
 

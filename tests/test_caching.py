@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmlib import data
+from fmlib import caching, data
 from fmlib.caching import (
     PRESETS,
     PRINTED,
@@ -32,6 +33,7 @@ from fmlib.caching import (
     early_exits,
     missing_class_probability,
 )
+from fmlib.features import feature_vectors
 from fmlib.models import base_cnn
 from fmlib.training import TrainConfig, fit
 from tests import toy
@@ -345,14 +347,66 @@ def test_reset() -> None:
             assert not tally.any()
 
 
+# --- vectors without maps -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"vector": "product"}, {"timing": "one_pass", "members": "all"}, {"hit": "nearest"}],
+)
+def test_a_cache_that_knows_the_training_set_decides_as_one_that_does_not(
+    options: dict[str, str],
+) -> None:
+    """Two runs of two epochs: patch statistics stand for the maps, to float64 rounding."""
+    digits = data.load("mnist", 300, 10, dtype=torch.float64)
+    images, labels = digits.train_images, digits.train_labels
+    config = CacheConfig.model_validate(options)
+    histories, caches = [], []
+    for known in (None, images):
+        model = base_cnn(dtype=torch.float64)
+        caches.append(FeatureCache(model, 10, config, images=known))
+        settings_ = TrainConfig(epochs=2, batch_size=100, seed=1)
+        histories.append(fit(model, images, labels, settings_, policy=caches[-1]))
+    for one, other in zip(histories[0].epochs, histories[1].epochs, strict=True):
+        assert one.skipped_per_class == other.skipped_per_class
+        assert one.loss == pytest.approx(other.loss, rel=1e-11)
+    assert histories[0].epochs[1].skipped > 0
+    assert torch.allclose(caches[0].vector, caches[1].vector, rtol=1e-11)
+    assert torch.allclose(caches[0].threshold, caches[1].threshold, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [({}, 0), ({"moments": "standard"}, 1), ({"activation": "after"}, 1), ({"layer": "conv2"}, 1)],
+)
+def test_maps_are_computed_only_where_patches_do_not_tell(
+    options: dict[str, str], calls: int
+) -> None:
+    model = base_cnn(dtype=torch.float64)
+    images = torch.rand(5, 1, 28, 28, dtype=torch.float64)
+    config = CacheConfig.model_validate(options)
+    vectors = caching.vector_function(model, config, images)
+    expected = caching.vector_function(model, config)(images[[3, 1]])
+    with patch("fmlib.caching.feature_vectors", wraps=feature_vectors) as spy:
+        found = vectors(images, torch.tensor([3, 1]))
+    assert spy.call_count == calls
+    assert torch.allclose(found, expected, rtol=1e-12)
+
+
 # --- remembered hits ----------------------------------------------------------------------
+
+
+def _set(count: int) -> Tensor:
+    """A training set of so many images; what is in them is given at each visit."""
+    return toy.flat_images(*[WHITE] * count)
 
 
 def _visit(cache: FeatureCache, pixels: list[float], labels: list[int]) -> list[bool]:
     """As `_show`, for images that stand in the training set in this order."""
     images, targets = toy.flat_images(*pixels), torch.tensor(labels)
-    kept = cache.keep(images, targets, torch.arange(len(labels)))
-    cache.after_step(images, targets, kept)
+    places = torch.arange(len(labels))
+    kept = cache.keep(images, targets, places)
+    cache.after_step(images, targets, kept, places)
     return [bool(k) for k in kept]
 
 
@@ -361,7 +415,7 @@ def _visit(cache: FeatureCache, pixels: list[float], labels: list[int]) -> list[
 def test_a_hit_is_skipped_for_its_next_visits_without_a_look_up(timing: str, members: str) -> None:
     """Two visits: a hit rests for two more epochs, even from a first batch, then is seen anew."""
     config = SMALL.model_copy(update={"remember": 2, "timing": timing, "members": members})
-    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=3)
+    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), images=_set(3))
     pixels, labels = [WHITE, BLACK, LIGHT], [0, 1, 0]
     cache.start_epoch()
     assert _visit(cache, pixels[:2], labels[:2]) == [True, True]
@@ -389,7 +443,7 @@ def test_resting_images_take_no_part_in_their_batch() -> None:
             SMALL.model_dump() | options | {"members": members, "remember": 1}
         )
         mixed, alone = (
-            FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=2)
+            FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), images=_set(2))
             for _ in range(2)
         )
         mixed.resting[0] = 1
@@ -401,7 +455,7 @@ def test_resting_images_take_no_part_in_their_batch() -> None:
 
 def test_remembering_needs_positions() -> None:
     config = SMALL.model_copy(update={"remember": 1})
-    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), n_images=2)
+    cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), images=_set(2))
     with pytest.raises(ValueError, match="index is None"):
         cache.keep(toy.flat_images(WHITE), torch.tensor([0]))
 
@@ -543,7 +597,8 @@ def test_cache_does_what_a_model_of_dictionaries_does(
     config: CacheConfig, pool: list[tuple[float, int]], data_: st.DataObject
 ) -> None:
     """Random images, batches and epochs; all options that decide, alone and together."""
-    cache = FeatureCache(_PIXELS, 3, config, image_shape=(1, 2, 2), n_images=len(pool))
+    everything, classes = toy.flat_images(*[p for p, _ in pool]), torch.tensor([c for _, c in pool])
+    cache = FeatureCache(_PIXELS, 3, config, image_shape=(1, 2, 2), images=everything)
     model = Dictionaries(config, 3)
     batch = st.lists(st.integers(0, len(pool) - 1), min_size=1, max_size=6, unique=True)
     for batches in data_.draw(st.lists(st.lists(batch, max_size=4), max_size=3), label="epochs"):
@@ -551,12 +606,11 @@ def test_cache_does_what_a_model_of_dictionaries_does(
         model.start_epoch()
         for index in batches:
             pixels, labels = [pool[i][0] for i in index], [pool[i][1] for i in index]
-            images, targets = toy.flat_images(*pixels), torch.tensor(labels)
-            kept = cache.keep(images, targets, torch.tensor(index))
+            kept = cache.keep(everything, classes, torch.tensor(index))
             expected = model.keep(index, pixels, labels)
             assume(not model.unsure)
             assert kept.tolist() == expected
-            cache.after_step(images, targets, kept)
+            cache.after_step(everything, classes, kept, torch.tensor(index))
             model.update(pixels, labels, expected)
             _assert_agree(cache, model)
 
@@ -763,7 +817,7 @@ def test_unknown_values_and_names_are_refused(options: dict[str, Any]) -> None:
     [
         (lambda: _cache(layer="conv3"), "layer 'conv3' does not exist; choose from scale, conv1"),
         (lambda: _cache(layer="flatten", activation="after"), "no activation follows layer"),
-        (lambda: _cache(remember=1), "n_images is 0"),
+        (lambda: _cache(remember=1), "images is None"),
     ],
 )
 def test_impossible_layers_are_refused(build: Callable[[], FeatureCache], message: str) -> None:

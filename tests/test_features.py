@@ -109,6 +109,53 @@ def test_moments_of_a_2x2_map_by_hand() -> None:
         assert found[1].item() == pytest.approx(deviation, rel=1e-14)
 
 
+def test_patch_statistics_of_two_pixels_by_hand() -> None:
+    """Pixels 1 and 3 times 2 plus 5: maps 7 and 11, mean 9, variance ((-2)² + 2²) / (2 - 1)."""
+    conv = nn.Conv2d(1, 1, 1, dtype=torch.float64)
+    nn.init.constant_(conv.weight, 2)
+    nn.init.constant_(conv.bias, 5)  # type: ignore[arg-type]
+    statistics = features.patch_statistics(conv, torch.tensor([[[[1.0, 3.0]]]]).double())
+    assert statistics.tolist() == [[2.0, 2.0]]
+    mean, deviation = features.moments_from_patches(conv, statistics)
+    assert mean.item() == 9
+    assert deviation.item() == pytest.approx(8**0.5)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options"),
+    [(1, {}), (5, {}), ((2, 3), {}), (3, {"stride": 2}), (3, {"padding": (2, 1)}),
+     (5, {"bias": False}), (3, {"stride": (1, 2), "padding": 1})],
+)  # fmt: skip
+@pytest.mark.parametrize("channels", [1, 3])
+def test_moments_from_patches_are_those_of_the_maps(
+    kernel: Any, options: dict[str, Any], channels: int
+) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, 4, kernel, dtype=torch.float64, **options)
+    images = torch.rand(70, channels, 9, 8, dtype=torch.float64)
+    expected = features.released_moments(conv(images).detach())
+    found = features.moments_from_patches(conv, features.patch_statistics(conv, images))
+    for mine, theirs in zip(found, expected, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-12, atol=1e-13)
+
+
+def test_a_blank_image_has_no_deviation() -> None:
+    conv = nn.Conv2d(1, 3, 5, dtype=torch.float64)
+    blank = torch.full((1, 1, 9, 9), 0.3, dtype=torch.float64)
+    _, deviation = features.moments_from_patches(conv, features.patch_statistics(conv, blank))
+    assert deviation.abs().max() < 1e-7
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Linear(4, 2), nn.Conv2d(2, 2, 3, groups=2), nn.Conv2d(1, 2, 3, dilation=2),
+     nn.Conv2d(1, 2, 3, padding="same"), nn.Conv2d(1, 2, 3, padding=1, padding_mode="reflect")],
+)  # fmt: skip
+def test_other_layers_have_no_patch_statistics(layer: nn.Module) -> None:
+    assert not features.has_patch_statistics(layer)
+    assert features.has_patch_statistics(nn.Conv2d(1, 2, 3, padding=1, stride=2))
+
+
 def test_energy_is_the_sum_of_absolute_values() -> None:
     assert features.energy(HAND_MAP).tolist() == [[12.0]]
     maps = toy.random_images(3) - 0.5

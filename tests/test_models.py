@@ -170,3 +170,21 @@ def test_diagonal_toy_network_by_hand() -> None:
     image[0, 0, 0, 0] = 1.0  # both maps are 1 at (0, 0), and so after pooling
     logits = toy.diagonal_cnn()[:-1](image)
     assert torch.equal(logits, torch.tensor([[4.0, 2.0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_pooling_is_pytorchs_in_every_layout(layout: torch.memory_format) -> None:
+    """Outputs and gradients, ties included: the first of equal values gets the gradient."""
+    maps = torch.randint(0, 3, (2, 3, 6, 6)).double().to(memory_format=layout)
+    mine, theirs = (maps.clone().requires_grad_() for _ in range(2))
+    pooled, expected = models.MaxPool2d(2)(mine), nn.MaxPool2d(2)(theirs)
+    assert torch.equal(pooled, expected)
+    weights = torch.rand(pooled.shape, dtype=torch.float64)
+    (pooled * weights).sum().backward()
+    (expected * weights).sum().backward()
+    assert torch.equal(mine.grad, theirs.grad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 64), (torch.float64, 32)], ids=str)
+def test_chunks_hold_equally_many_bytes(dtype: torch.dtype, size: int) -> None:
+    assert models.chunk_size(torch.zeros(1, dtype=dtype)) == size

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fmlib import data, models
 from fmlib.caching import FeatureCache
-from fmlib.models import base_cnn
+from fmlib.models import base_cnn, scale_layer
 from fmlib.skipping import RandomSkip
 from fmlib.training import (
     Divergence,
@@ -146,6 +147,66 @@ class FailsAt(nn.Module):
         return torch.as_tensor(self.model(images) * self.factor)
 
 
+def _losses_of_a_plain_loop(
+    model: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig
+) -> list[float]:
+    """Whole batches, contiguous memory, one step after another."""
+    order = torch.Generator().manual_seed(config.seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=config.learning_rate)
+    losses = []
+    for _ in range(config.epochs):
+        found = []
+        for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
+            optimizer.zero_grad()
+            loss = nn.functional.nll_loss(model(images[batch]), labels[batch])
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        losses.append(sum(found) / len(found))
+    return losses
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-3)], ids=str
+)
+@pytest.mark.parametrize("network", ["base_cnn", "fashion_cnn"])
+def test_fit_equals_a_plain_loop_over_whole_batches(
+    network: models.ModelName, dtype: torch.dtype, tolerance: float
+) -> None:
+    """Micro-batches, memory layout and pooling change nothing but the rounding."""
+    digits = data.load("mnist", 300, 10, dtype=dtype)
+    images, labels = digits.train_images, digits.train_labels
+    fast, plain = (
+        models.NETWORKS[network](dtype=dtype, scale=scale_layer("unit", dtype)) for _ in range(2)
+    )
+    for name, layer in list(plain.named_children()):
+        if isinstance(layer, nn.MaxPool2d):
+            setattr(plain, name, nn.MaxPool2d(2))
+    nn.utils.convert_conv2d_weight_memory_format(plain, torch.contiguous_format)
+    config = TrainConfig(epochs=2, batch_size=130, learning_rate=0.1)
+    expected = _losses_of_a_plain_loop(plain, images, labels, config)
+    found = fit(fast, images, labels, config)
+    assert [e.loss for e in found.epochs] == pytest.approx(expected, rel=tolerance)
+    for mine, theirs in zip(fast.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, rtol=tolerance, atol=tolerance / 10)
+
+
+def test_bf16_is_near_float32_and_only_for_it() -> None:
+    digits = data.load("mnist", 200, 10, dtype=torch.float32)
+    images, labels = digits.train_images, digits.train_labels
+    config = TrainConfig(epochs=1, batch_size=100, learning_rate=0.1)
+    exact, rough = (
+        fit(models.base_cnn(scale=scale_layer("unit", torch.float32)), images, labels, c)
+        .epochs[0]
+        .loss
+        for c in (config, config.model_copy(update={"bf16": True}))
+    )
+    assert exact != rough
+    assert rough == pytest.approx(exact, rel=1e-2)
+    with pytest.raises(ValueError, match=r"bf16 is for float32 .* torch.float64"):
+        fit(models.base_cnn(), images.double(), labels, config.model_copy(update={"bf16": True}))
+
+
 @pytest.mark.parametrize("micro_batch", [1, 2, 256])
 @pytest.mark.parametrize(("factor", "loss"), [(float("nan"), "nan"), (float("inf"), "inf")])
 def test_divergence_says_where_and_leaves_the_weights(
@@ -203,12 +264,12 @@ class KeepClass:
         self.calls.append("start")
 
     def keep(self, images: Tensor, labels: Tensor, index: Tensor) -> Tensor:
-        self.calls.append(f"keep {len(images)}")
-        return labels == self.label
+        self.calls.append(f"keep {len(index)} of {len(images)}")
+        return labels[index] == self.label
 
-    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor) -> None:
-        assert torch.equal(kept, labels == self.label)
-        self.calls.append(f"after {len(images)}")
+    def after_step(self, images: Tensor, labels: Tensor, kept: Tensor, index: Tensor) -> None:
+        assert torch.equal(kept, labels[index] == self.label)
+        self.calls.append(f"after {len(index)} of {len(images)}")
 
     def report(self) -> dict[str, list[float | None]]:
         return {"calls": [float(len(self.calls))]}
@@ -223,7 +284,7 @@ def test_policy_is_asked_and_told() -> None:
         masked, images, labels, TrainConfig(epochs=1, batch_size=6), policy=policy
     ).epochs
     fit(alone, images[labels == 1], labels[labels == 1], TrainConfig(epochs=1, batch_size=6))
-    assert policy.calls == ["start", "keep 6", "after 6"]
+    assert policy.calls == ["start", "keep 6 of 6", "after 6 of 6"]
     assert epoch.policy == {"calls": [3.0]}
     assert (epoch.trained, epoch.skipped_per_class) == (4, (2, 0))
     for name, value in alone.state_dict().items():

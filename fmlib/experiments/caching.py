@@ -14,7 +14,7 @@ from fmlib.caching import PRESETS, PRINTED, RELEASED, CacheConfig, FeatureCache
 from fmlib.data import Dataset
 from fmlib.experiments.common import Count, Counts, Settings
 from fmlib.features import cosine_similarity, feature_maps, feature_vectors
-from fmlib.models import CHUNK, InputScale, layer_table, multiply_adds
+from fmlib.models import InputScale, chunk_size, layer_table, multiply_adds
 from fmlib.skipping import RandomSkip
 from fmlib.training import History, Policy, evaluate, fit, predict
 
@@ -225,9 +225,7 @@ def train_once(
 
 
 def _cache(model: nn.Module, dataset: Dataset, config: CacheConfig) -> FeatureCache:
-    return FeatureCache(
-        model, dataset.n_classes, config, dataset.image_shape, len(dataset.train_labels)
-    )
+    return FeatureCache(model, dataset.n_classes, config, dataset.image_shape, dataset.train_images)
 
 
 def skip_rates(history: History) -> list[list[float]]:
@@ -550,12 +548,12 @@ def _time_ratio(
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(3):
         started = perf_counter()
-        for part in images.split(CHUNK):
+        for part in images.split(chunk_size(images)):
             maps = first(part)
             _, hit = caching.early_exits(feature_vectors(maps), *cached)
             rest(maps[~hit])
         between = perf_counter()
-        for part in images.split(CHUNK):
+        for part in images.split(chunk_size(images)):
             model(part)
         seconds[0].append(between - started)
         seconds[1].append(perf_counter() - between)
