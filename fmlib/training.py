@@ -140,6 +140,7 @@ def fit(
     if config.bf16 and images.dtype != torch.float32:
         raise ValueError(f"bf16 is for float32 images and models; these images are {images.dtype}")
     device = check_device(config.device)
+    _keep_freed_memory()
     model.to(device).train()
     images, labels = images.to(device), labels.to(device)
     n_classes = int(labels.max().item()) + 1
@@ -167,6 +168,16 @@ def fit(
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
     return History(epochs=tuple(results))
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep up to 64 MB of freed memory instead of giving it back after every layer.
+
+    It raises its thresholds when a block of nearly 32 MB is freed; the block itself is never
+    touched.  Without this a sixth to a third of the training time goes into page faults.
+    Elsewhere nothing happens.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
 
 
 def _step(
