@@ -242,8 +242,11 @@ def _patch_function(
         return None
     if not has_patch_statistics(layer) or any(True for _ in before.parameters()):
         return None
-    parts = images.split(chunk_size(images))
-    statistics = torch.cat([patch_statistics(layer, before(part)) for part in parts])
+    size = layer.weight[0].numel()
+    statistics = images.new_empty(len(images), size * (size + 3) // 2)
+    chunk = chunk_size(images)
+    for part, rows in zip(images.split(chunk), statistics.split(chunk), strict=True):
+        rows.copy_(patch_statistics(layer, before(part)))
     return lambda index: VECTORS[config.vector](*moments_from_patches(layer, statistics[index]))
 
 

@@ -144,22 +144,19 @@ def patch_statistics(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
         inputs: (N, C, H, W) as the convolution takes them.
 
     Returns:
-        (N, D + D (D + 1) / 2), D the numbers in a patch: means, then unbiased covariances.
+        (N, D (D + 3) / 2), D the numbers in a patch: D means, then the unbiased covariances.
     """
     (height, width), (down, right) = conv.kernel_size, conv.stride
     rows, columns = (int(p) for p in conv.padding)
     size = conv.weight[0].numel()
+    windows = F.pad(inputs, (columns, columns, rows, rows))
+    windows = windows.unfold(2, height, down).unfold(3, width, right)  # (N, C, P, Q, kh, kw)
+    patches = windows.permute(0, 1, 4, 5, 2, 3).reshape(len(inputs), size, -1)  # (N, D, PQ)
+    means = patches.mean(dim=2)
+    patches -= means[..., None]
+    covariances = patches @ patches.mT / (patches.shape[2] - 1)  # (N, D, D)
     first, second = torch.triu_indices(size, size, device=inputs.device)
-    parts = []
-    for part in inputs.split(chunk_size(inputs)):
-        windows = F.pad(part, (columns, columns, rows, rows))
-        windows = windows.unfold(2, height, down).unfold(3, width, right)  # (N, C, P, Q, kh, kw)
-        patches = windows.permute(0, 1, 4, 5, 2, 3).reshape(len(part), size, -1)  # (N, D, PQ)
-        means = patches.mean(dim=2)
-        patches -= means[..., None]
-        covariances = patches @ patches.mT / (patches.shape[2] - 1)  # (N, D, D)
-        parts.append(torch.cat((means, covariances[:, first, second]), dim=1))
-    return torch.cat(parts)
+    return torch.cat((means, covariances[:, first, second]), dim=1)
 
 
 @torch.no_grad()
