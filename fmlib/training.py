@@ -141,7 +141,7 @@ def fit(
     results: list[EpochResult] = []
     for epoch in tqdm(range(1, config.epochs + 1), disable=not config.progress, unit="epoch"):
         started = time.perf_counter()
-        counter = _Counter(n_classes)
+        counter = Counter(n_classes)
         divergence = None
         if policy is not None:
             policy.start_epoch()
@@ -169,7 +169,7 @@ def _step(
     all_labels: Tensor,
     batch: Tensor,
     policy: Policy | None,
-    counter: "_Counter",
+    counter: "Counter",
     micro_batch: int,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
@@ -195,7 +195,7 @@ def _step(
     return loss
 
 
-class _Counter:
+class Counter:
     """Adds up what happens during one epoch."""
 
     def __init__(self, n_classes: int) -> None:
