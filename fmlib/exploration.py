@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fmlib.models import CHUNK
+
 Points = NDArray[np.float64]
 
 FOLDS = 5
@@ -41,7 +43,8 @@ def centroid_distances(images: Tensor, labels: Tensor, means: Tensor) -> Tensor:
 
     Ranks images as the Euclidean distance does.  Returns (N,).
     """
-    return (images - means[labels]).square().mean(dim=(1, 2, 3)).sqrt()
+    parts = zip(images.split(CHUNK), labels.split(CHUNK), strict=True)
+    return torch.cat([(part - means[own]).square().mean((1, 2, 3)).sqrt() for part, own in parts])
 
 
 def outliers(distances: Tensor, labels: Tensor, label: int, count: int = 5) -> Tensor:

@@ -42,6 +42,14 @@ def test_centroid_distances_by_hand() -> None:
     assert found.tolist() == pytest.approx([0.5, 0.25])
 
 
+def test_centroid_distances_of_many_images_against_numpy() -> None:
+    images, labels = toy.random_images(120), toy.random_labels(120, 3)
+    means = exploration.centroids(images, labels, 3)
+    apart = (images - means[labels]).flatten(1).numpy()
+    found = exploration.centroid_distances(images, labels, means).numpy()
+    np.testing.assert_allclose(found, np.linalg.norm(apart, axis=1) / 6, rtol=1e-12)
+
+
 def test_outliers_are_ordered_and_of_the_class() -> None:
     distances = torch.tensor([0.3, 0.9, 0.1, 0.4, 0.3])
     labels = torch.tensor([1, 0, 1, 1, 1])
