@@ -132,7 +132,7 @@ def _by_scikit_learn(flat: Points, seed: int, perplexity: float) -> Points:
 
 
 def _by_open_tsne(flat: Points, seed: int, perplexity: float) -> Points:
-    """openTSNE: Barnes-Hut gradients below 10,000 images, interpolated ones (FIt-SNE) above.
+    """openTSNE: Barnes-Hut gradients below 10,000 images, interpolated ones (FIt-SNE) from there.
 
     Neighbours are the exact ones in the first 50 principal components, as is customary.
     Exaggeration is scikit-learn's, 12 for 250 iterations; 500 more follow instead of 750, at
