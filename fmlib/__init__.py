@@ -15,6 +15,7 @@ from fmlib.caching import CacheConfig as CacheConfig
 from fmlib.caching import FeatureCache as FeatureCache
 from fmlib.data import Dataset as Dataset
 from fmlib.data import load as load
+from fmlib.ensembles import fit_many as fit_many
 from fmlib.exploration import centroid_distances as centroid_distances
 from fmlib.exploration import centroids as centroids
 from fmlib.exploration import knn_accuracy as knn_accuracy

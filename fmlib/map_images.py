@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib.features import feature_maps
+from fmlib.models import chunk_size
 
 
 def each_map(maps: Tensor, channels: int = 1) -> Tensor:
@@ -16,12 +17,12 @@ def each_map(maps: Tensor, channels: int = 1) -> Tensor:
 
     For colour networks the map stands in all channels: a grey image.
     """
-    return maps.flatten(0, 1)[:, None].repeat(1, channels, 1, 1)  # (N maps, channels, P, Q)
+    return maps.flatten(0, 1)[:, None].expand(-1, channels, -1, -1)  # (N maps, channels, P, Q)
 
 
 def mean_map(maps: Tensor, channels: int = 1) -> Tensor:
     """The mean of all maps as one image: (N, maps, P, Q) becomes (N, channels, P, Q)."""
-    return maps.mean(1, keepdim=True).repeat(1, channels, 1, 1)  # (N, channels, P, Q)
+    return maps.mean(1, keepdim=True).expand(-1, channels, -1, -1)  # (N, channels, P, Q)
 
 
 WAYS: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -95,8 +96,15 @@ def roughness(images: Tensor) -> float:
     The smoother, the smaller; neither a factor nor an added number changes it.  NaN if all
     images are flat.
     """
-    steps = images.diff(dim=2).square().mean() + images.diff(dim=3).square().mean()
-    return (steps / (images - images.mean((2, 3), keepdim=True)).square().mean()).item()
+    sums = torch.zeros(3, dtype=torch.float64)
+    for part in images.split(chunk_size(images)):
+        deviations = part - part.mean((2, 3), keepdim=True)
+        steps = part.diff(dim=2), part.diff(dim=3)
+        sums += torch.stack([values.square().sum() for values in (*steps, deviations)]).cpu()
+    height, width = images.shape[2:]
+    sizes = torch.tensor([(height - 1) * width, height * (width - 1), height * width])
+    down, across, variance = sums / sizes
+    return float((down + across) / variance)
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
@@ -130,9 +138,15 @@ def dead_share(model: nn.Module, images: Tensor) -> float:
         model: sequential network, without its scaling layer if that has been applied.
         images: (N, C, H, W) as the model takes them.
     """
+    alive = [_alive(model, part) for part in images.split(chunk_size(images))]
+    return 1 - torch.stack(alive).any(0).to(torch.float64).mean().item()
+
+
+def _alive(model: nn.Module, images: Tensor) -> Tensor:
+    """Which (Leaky)ReLU units are positive for any of the images, Boolean (units,)."""
     alive = []
     for layer in model.children():
         images = layer(images)
         if isinstance(layer, nn.ReLU | nn.LeakyReLU):
-            alive.append((images > 0).transpose(0, 1).flatten(1).any(1))  # (units,)
-    return 1 - torch.cat(alive).to(torch.float64).mean().item()
+            alive.append((images > 0).transpose(0, 1).flatten(1).any(1))
+    return torch.cat(alive)

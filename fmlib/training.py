@@ -133,16 +133,8 @@ def fit(
         The history.  A NaN or infinite loss ends the run before the weights are touched;
         the history then says at which step.
     """
-    if len(images) != len(labels) or len(images) == 0:
-        raise ValueError(
-            f"there are {len(images)} images and {len(labels)} labels; give as many, at least one"
-        )
-    if config.bf16 and images.dtype != torch.float32:
-        raise ValueError(f"bf16 is for float32 images and models; these images are {images.dtype}")
-    device = check_device(config.device)
-    _keep_freed_memory()
-    model.to(device).train()
-    images, labels = images.to(device), labels.to(device)
+    images, labels = prepare(images, labels, config)
+    model.to(images.device).train()
     n_classes = int(labels.max().item()) + 1
     optimizer = torch.optim.SGD(
         model.parameters(), lr=config.learning_rate, momentum=config.momentum
@@ -151,12 +143,12 @@ def fit(
     results: list[EpochResult] = []
     for epoch in tqdm(range(1, config.epochs + 1), disable=not config.progress, unit="epoch"):
         started = time.perf_counter()
-        counter = _Counter(n_classes)
+        counter = Counter(n_classes)
         divergence = None
         if policy is not None:
             policy.start_epoch()
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
-            batch = batch.to(device)
+            batch = batch.to(images.device)
             loss = _step(model, optimizer, images, labels, batch, policy, counter, config)
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
@@ -168,6 +160,19 @@ def fit(
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
     return History(epochs=tuple(results))
+
+
+def prepare(images: Tensor, labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Images and labels on the device of the settings, or ValueError if these cannot be used."""
+    if len(images) != len(labels) or len(images) == 0:
+        raise ValueError(
+            f"there are {len(images)} images and {len(labels)} labels; give as many, at least one"
+        )
+    if config.bf16 and images.dtype != torch.float32:
+        raise ValueError(f"bf16 is for float32 images and models; these images are {images.dtype}")
+    device = check_device(config.device)
+    _keep_freed_memory()
+    return images.to(device), labels.to(device)
 
 
 def _keep_freed_memory() -> None:
@@ -187,7 +192,7 @@ def _step(
     labels: Tensor,
     batch: Tensor,
     policy: Policy | None,
-    counter: "_Counter",
+    counter: "Counter",
     config: TrainConfig,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
@@ -221,7 +226,7 @@ def _add_gradients(
     return loss.item()
 
 
-class _Counter:
+class Counter:
     """Adds up what happens during one epoch."""
 
     def __init__(self, n_classes: int) -> None:

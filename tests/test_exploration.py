@@ -42,6 +42,14 @@ def test_centroid_distances_by_hand() -> None:
     assert found.tolist() == pytest.approx([0.5, 0.25])
 
 
+def test_centroid_distances_of_many_images_against_numpy() -> None:
+    images, labels = toy.random_images(120), toy.random_labels(120, 3)
+    means = exploration.centroids(images, labels, 3)
+    apart = (images - means[labels]).flatten(1).numpy()
+    found = exploration.centroid_distances(images, labels, means).numpy()
+    np.testing.assert_allclose(found, np.linalg.norm(apart, axis=1) / 6, rtol=1e-12)
+
+
 def test_outliers_are_ordered_and_of_the_class() -> None:
     distances = torch.tensor([0.3, 0.9, 0.1, 0.4, 0.3])
     labels = torch.tensor([1, 0, 1, 1, 1])
@@ -147,12 +155,56 @@ def test_neighbours_name_the_class_of_separated_blobs() -> None:
     assert exploration.knn_accuracy(points, mixed, neighbours=3) < 60
 
 
-def test_tsne_keeps_blobs_apart() -> None:
+@pytest.mark.parametrize("limit", [59, 60])
+def test_tsne_keeps_blobs_apart(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 images, embedded by openTSNE above 59 images and by scikit-learn up to 60."""
+    monkeypatch.setattr(exploration, "SCIKIT_LEARN_UP_TO", limit)
     images, labels = _blobs()
     points = exploration.tsne(images, seed=0, perplexity=10)
     assert points.shape == (60, 2)
+    assert type(points) is np.ndarray
     assert points.dtype == np.float64
     assert exploration.knn_accuracy(points, labels, neighbours=3) == 100
+
+
+@pytest.mark.parametrize("limit", [59, 60])
+def test_seed_decides_the_points_of_tsne(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exploration, "SCIKIT_LEARN_UP_TO", limit)
+    images, _ = _blobs()
+    first, again = (exploration.tsne(images, seed=3, perplexity=10) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize(("limit", "chosen"), [(59, "openTSNE"), (60, "scikit-learn")])
+def test_the_number_of_images_chooses_the_library(
+    limit: int, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever library is asked fits in this test; the other one fails it."""
+    import openTSNE
+    from sklearn import manifold
+
+    def refuse(*args: object, **settings: object) -> None:
+        raise AssertionError("the wrong library was asked")
+
+    other = manifold if chosen == "openTSNE" else openTSNE
+    monkeypatch.setattr(other, "TSNE", refuse)
+    monkeypatch.setattr(exploration, "SCIKIT_LEARN_UP_TO", limit)
+    assert np.isfinite(exploration.tsne(_blobs()[0], seed=0, perplexity=10)).all()
+
+
+def test_the_committed_chapter_keeps_scikit_learn() -> None:
+    quick = chapters.settings("exploration", "quick")
+    assert quick.n_embedded <= exploration.SCIKIT_LEARN_UP_TO
+
+
+@pytest.mark.parametrize("limit", [59, 60])
+@pytest.mark.parametrize("perplexity", [0.0, -1.0, 20.0, math.nan])
+def test_tsne_refuses_an_impossible_perplexity(
+    perplexity: float, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exploration, "SCIKIT_LEARN_UP_TO", limit)
+    with pytest.raises(ValueError, match=f"perplexity is {perplexity}; give a number above 0"):
+        exploration.tsne(_blobs()[0], seed=0, perplexity=perplexity)
 
 
 # --- networks trained without and with the outliers --------------------------------------

@@ -137,6 +137,14 @@ def test_roughness_by_hand() -> None:
     assert math.isnan(map_images.roughness(toy.flat_images(0.5)))
 
 
+def test_roughness_of_many_images_is_that_of_all_together() -> None:
+    """120 images, more than are computed at a time, and none square."""
+    images = toy.random_images(120, size=9)[..., :7]
+    steps = images.diff(dim=2).square().mean() + images.diff(dim=3).square().mean()
+    variance = (images - images.mean((2, 3), keepdim=True)).square().mean()
+    assert map_images.roughness(images) == pytest.approx((steps / variance).item(), rel=1e-12)
+
+
 @given(FACTORS, st.floats(-100, 100))
 def test_roughness_is_free_of_scale_and_offset(factor: float, offset: float) -> None:
     images = toy.random_images(3)
@@ -193,6 +201,15 @@ def test_equal_blur_is_none_where_maps_are_no_smoother() -> None:
 def test_dead_share_by_hand(values: list[float], share: float) -> None:
     """The maps are x and 1 - x, twice: one of them is dead where the other is 1."""
     assert map_images.dead_share(toy.pixel_cnn(), toy.flat_images(*values)) == share
+
+
+@pytest.mark.parametrize("position", [0, 60, 119])
+def test_one_image_of_many_brings_a_unit_to_life(position: int) -> None:
+    """Map 0 is the image itself; all others are black, and there are more than CHUNK."""
+    images = torch.zeros(120, 1, 2, 2, dtype=torch.float64)
+    assert map_images.dead_share(toy.pixel_cnn(), images) == 0.5
+    images[position] = 1
+    assert map_images.dead_share(toy.pixel_cnn(), images) == 0
 
 
 def test_a_map_with_one_positive_pixel_is_not_dead() -> None:
