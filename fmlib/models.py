@@ -75,7 +75,8 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Pool maps of shape (N, C, H, W)."""
-        pooled: Tensor = super().forward(maps.contiguous(memory_format=torch.channels_last))
+        channels_last = maps.permute(0, 2, 3, 1).contiguous()  # (N, H, W, C)
+        pooled: Tensor = super().forward(channels_last.permute(0, 3, 1, 2))
         return pooled
 
 
