@@ -6,11 +6,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from joblib.externals.loky import get_reusable_executor
@@ -18,15 +18,23 @@ from torch import Tensor, nn
 
 from benchmarks import peers
 from benchmarks.measure import Measure, Sample, added, clock, limit, scaled, timed
-from fmlib import attacks, chapters, data, exploration, models, published
-from fmlib.caching import RELEASED, CacheConfig, FeatureCache
+from benchmarks.training import (
+    IMAGE_SHAPE,
+    SKIPS,
+    FixedSkips,
+    TrainingSet,
+    cache_arguments,
+    network,
+    sweep_run,
+    train,
+    training_set,
+)
+from fmlib import attacks, chapters, exploration, models, published
+from fmlib.caching import RELEASED, FeatureCache
 from fmlib.experiments.common import parallel
 from fmlib.features import feature_vectors
-from fmlib.training import History, Policy, TrainConfig, fit
 
 ROOT = Path(__file__).parent.parent
-N_CLASSES = 10
-IMAGE_SHAPE = (1, 28, 28)
 EPS = 0.15
 RUN_EPOCHS = 10  # of the paper's runs, over which a preparation is spread
 ACCURACY_MARGIN = 0.5  # points by which neighbour accuracies may differ and count as equal
@@ -77,41 +85,6 @@ class Case(NamedTuple):
     subject: Measure
     other: Measure
     verdict: Callable[[], Verdict]
-
-
-class TrainingSet(NamedTuple):
-    """Images (N, 1, 28, 28) in [0, 1] and labels (N,)."""
-
-    images: Tensor
-    labels: Tensor
-
-
-@lru_cache(maxsize=2)
-def training_set(count: int, dtype: torch.dtype = torch.float32) -> TrainingSet:
-    """The first training images of MNIST."""
-    dataset = data.load("mnist", count, 1, dtype=dtype)
-    return TrainingSet(dataset.train_images, dataset.train_labels)
-
-
-def network(train: TrainingSet, **options: Any) -> nn.Sequential:
-    """The base CNN with fresh weights, in the precision of the images."""
-    return models.base_cnn(IMAGE_SHAPE, N_CLASSES, dtype=train.images.dtype, **options)
-
-
-def train(
-    model: nn.Module,
-    train: TrainingSet,
-    batch_size: int,
-    policy: Policy | None = None,
-    epochs: int = 1,
-    seed: int = 0,
-) -> History:
-    """Train with the library; a run that diverges is no measurement."""
-    config = TrainConfig(epochs=epochs, batch_size=batch_size, seed=seed)
-    history = fit(model, train.images, train.labels, config, policy=policy)
-    if history.divergence is not None:
-        raise ValueError(f"the measured training diverged: {history.divergence}")
-    return history
 
 
 def plain_epoch(train_set: TrainingSet, batch_size: int) -> Measure:
@@ -195,58 +168,6 @@ def double_precision(batch_size: int, sizes: Sizes) -> Case:
 # --- the cache -----------------------------------------------------------------------------
 
 
-class Skips(NamedTuple):
-    """A reading, and the shares of all images that are hits and that rest from earlier ones."""
-
-    config: CacheConfig
-    hits: float
-    resting: float = 0.0
-
-
-SKIPS = {
-    "released": Skips(RELEASED, hits=1 / 3),
-    "one pass": Skips(CacheConfig(timing="one_pass"), hits=1 / 3),
-    # Of 5/6 that are looked up a fifth are hits; as many rest: the state that lasts.
-    "remembered": Skips(CacheConfig(timing="one_pass", remember=1), hits=1 / 6, resting=1 / 6),
-}
-
-
-class FixedSkips(FeatureCache):
-    """Does all the work of a cache, then skips drawn images in the place of its own hits.
-
-    An epoch skips a third of the images exactly, none in the first batch, which finds an empty
-    cache.  With `by_position` the cache is given the training images beforehand.
-    """
-
-    def __init__(
-        self, model: nn.Module, train: TrainingSet, skips: Skips, *, by_position: bool = True
-    ) -> None:
-        n = len(train.images)
-        known = n if by_position else 0
-        super().__init__(model, N_CLASSES, skips.config, IMAGE_SHAPE, known)
-        self._draw = torch.Generator().manual_seed(0)
-        self._n, self._hits = n, round(n * skips.hits)
-        resting = torch.randperm(n, generator=self._draw)[: round(n * skips.resting)]
-        self.resting[resting] = 1
-
-    def start_epoch(self) -> None:
-        """Begin the epoch's draws too."""
-        super().start_epoch()
-        self._hits_left = self._hits
-        self._awake_left = self._n - int(self.resting.count_nonzero())
-
-    def _look_up(self, *batch: Any) -> Tensor:
-        looked_up = self.looked_up.sum()
-        hit = super()._look_up(*batch)
-        drawn, count = torch.zeros_like(hit), 0
-        if self.looked_up.sum() > looked_up:
-            count = round(self._hits_left * len(hit) / self._awake_left)
-            drawn[torch.randperm(len(hit), generator=self._draw)[:count]] = True
-        self._hits_left -= count
-        self._awake_left -= len(hit)
-        return drawn
-
-
 def _preparation(taken: list[float]) -> str:
     return (
         f"Setting up the cache takes {median(taken):.2f} s once in a run; of {RUN_EPOCHS} epochs "
@@ -328,8 +249,7 @@ def authors_settings(sizes: Sizes) -> Case:
 
     def cached() -> None:
         model = network(train_set)
-        last = len(train_set.images)
-        cache = FeatureCache(model, N_CLASSES, RELEASED, IMAGE_SHAPE, last)
+        cache = FeatureCache(model, *cache_arguments(train_set, RELEASED))
         history = train(model, train_set, batch_size, cache, sizes.epochs)
         skipped.append(fmean(epoch.skipped / epoch.seen for epoch in history.epochs))
 
@@ -457,20 +377,14 @@ def sweep(sizes: Sizes) -> Case:
     ]
 
     def by_processes() -> None:
-        parallel(_sweep_run, runs, jobs=2)
+        parallel(sweep_run, runs, jobs=2)
         get_reusable_executor().shutdown(wait=True)  # so that their CPU time is counted
 
     return Case(
         timed(by_processes),
-        timed(lambda: parallel(_sweep_run, runs, jobs=1)),
+        timed(lambda: parallel(sweep_run, runs, jobs=1)),
         lambda: Verdict("One epoch a run; starting the two processes is counted."),
     )
-
-
-def _sweep_run(run: tuple[int, int, int]) -> int:
-    images, batch_size, seed = run
-    train_set = training_set(images)
-    return train(network(train_set, seed=seed), train_set, batch_size, seed=seed).epochs[0].steps
 
 
 def peak(training: str, batch_size: int, sizes: Sizes) -> Measure:
@@ -489,12 +403,15 @@ def peak(training: str, batch_size: int, sizes: Sizes) -> Measure:
     return measure
 
 
+MEMORY_NOTE = "The whole process: data, PyTorch, and torchvision even where it is not needed."
+
+
 def plain_memory(batch_size: int, sizes: Sizes) -> Case:
     """Peak memory of plain training against a limit."""
     return Case(
         peak("plain", batch_size, sizes),
         limit(1.5e9),
-        lambda: Verdict("The whole process, data and PyTorch included."),
+        lambda: Verdict(MEMORY_NOTE),
     )
 
 
@@ -503,5 +420,5 @@ def cached_memory(batch_size: int, sizes: Sizes) -> Case:
     return Case(
         peak("cached", batch_size, sizes),
         peak("plain", batch_size, sizes),
-        lambda: Verdict("The whole process, data and PyTorch included."),
+        lambda: Verdict(MEMORY_NOTE),
     )

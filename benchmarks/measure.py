@@ -1,6 +1,5 @@
 """Two things measured alternately in one run, and the ratio of the one to the other."""
 
-import gc
 import os
 import platform
 import resource
@@ -31,7 +30,6 @@ Pair = tuple[Sample, Sample]
 
 def clock(call: Callable[[], Result]) -> tuple[Sample, Result]:
     """What a call took and returned; the value is wall time, CPU time has ended children in it."""
-    gc.collect()
     cpu, wall = _cpu_seconds(), time.perf_counter()
     result = call()
     wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu

@@ -536,8 +536,8 @@ def benchmark_ratios(
             low, high = zip(*(spreads[row] for row in rows), strict=True)
             ax.hlines(rows, low, high, color=colour, linewidth=2)
             ax.plot([ratios[row] for row in rows], rows, marker, color=colour, label=label)
-    bars = [(bound, row) for row, bound in enumerate(bounds) if bound is not None]
-    ax.scatter(*zip(*bars, strict=True), marker="|", s=220, color="black", label="bound", zorder=3)
+    bars = [np.nan if bound is None else bound for bound in bounds]
+    ax.scatter(bars, range(len(bars)), marker="|", s=220, color="black", label="bound", zorder=3)
     ax.set(
         xscale="log", xlabel="ratio (1: equal; smaller is better)", ylim=(len(names) - 0.5, -0.5)
     )
