@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
-from textwrap import dedent
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -127,47 +126,60 @@ def _write(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-# --- the table -----------------------------------------------------------------------------
+# --- tables and text -----------------------------------------------------------------------
 
 
-def table(results: Results) -> str:
-    """The rows as a Markdown table, each with the number of its note."""
-    cells = pd.DataFrame(
+def ratio_table(results: Results) -> str:
+    """The rows as a Markdown table: ratios, and what must be reached."""
+    return _table(
         {
-            "": [str(number) for number in range(1, len(results.rows) + 1)],
+            "Row": [str(number) for number in range(1, len(results.rows) + 1)],
             "Measured": [row.name for row in results.rows],
             "Against": [row.against for row in results.rows],
             "Ratio": [_ratio(row) for row in results.rows],
             "Must reach": [row.bound for row in results.rows],
-            "Reached": [_reached(row) for row in results.rows],
-            "Wall (s)": [_seconds(row.wall) for row in results.rows],
-            "CPU (s)": [_seconds(row.cpu) for row in results.rows],
+            "Reached": [REACHED[row.reached] for row in results.rows],
         }
     )
-    return str(cells.rename(columns={"": "Row"}).to_markdown(index=False, disable_numparse=True))
+
+
+def seconds_table(results: Results) -> str:
+    """The rows' median seconds as a Markdown table: what is measured / against what."""
+    return _table(
+        {
+            "Row": [str(number) for number in range(1, len(results.rows) + 1)],
+            "Measured": [row.name for row in results.rows],
+            "Wall time (s)": [_seconds(row.wall) for row in results.rows],
+            "CPU time (s)": [_seconds(row.cpu) for row in results.rows],
+        }
+    )
+
+
+def _table(columns: dict[str, list[str]]) -> str:
+    return str(pd.DataFrame(columns).to_markdown(index=False, disable_numparse=True))
 
 
 def _number(value: float) -> str:
-    """Two digits after the point, or three that count if it is small."""
+    """Two digits after the point, three if the number is small."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def _ratio(row: Row) -> str:
     if row.pairs == 1:
-        return _number(row.ratio)
+        return f"{_number(row.ratio)}, n = 1"
     lowest, highest = map(_number, row.spread)
     return f"{_number(row.ratio)} ({lowest}–{highest}), n = {row.pairs}"
 
 
-def _reached(row: Row) -> str:
-    if row.reached is None:
-        return "–"
-    return "yes" if row.reached else "fell short"
+REACHED = {True: "yes", False: "fell short", None: "–"}
 
 
 def _seconds(found: Seconds) -> str:
-    other = "–" if found.other is None else _number(found.other)
-    return f"{_number(found.subject)} / {other}"
+    """Two times of three digits, with a dash for what was not timed."""
+    times = found.subject, found.other
+    return " / ".join(
+        "–" if time is None else f"{time:.3g}" if time < 100 else f"{time:.0f}" for time in times
+    )
 
 
 def notes(results: Results) -> str:
@@ -192,54 +204,84 @@ def counts(results: Results) -> str:
     """How many rows reach their bounds, and which fall short."""
     bound = [row for row in results.rows if row.reached is not None]
     short = [row.name for row in bound if not row.reached]
-    said = f"{len(bound) - len(short)} of {len(bound)} rows reach their bound"
-    return f"{said}; it is missed by: {'; '.join(short)}." if short else f"{said}."
+    said = f"{len(bound) - len(short)} of {len(bound)} rows with a bound reach it"
+    return f"{said}; these fall short: {'; '.join(short)}." if short else f"{said}."
+
+
+RATIOS_CAPTION = (
+    "Ratios: median (lowest–highest) of n pairs measured alternately; in brackets beside a bound: "
+    "what is hoped for"
+)
+SECONDS_CAPTION = "Seconds of both, medians: what is measured / against what"
 
 
 def markdown(results: Results) -> str:
     """The results as a page of their own."""
-    head = "# Benchmarks\n\nWritten by `make bench`; the book's page on benchmarks explains them."
-    parts = head, counts(results), table(results), "Notes, by row:", notes(results)
-    return "\n\n".join((*parts, "Measured on:", machines(results))) + "\n"
+    parts = (
+        "# Benchmarks",
+        "Written by `make bench`; the book's page on benchmarks explains them.",
+        counts(results),
+        f"{RATIOS_CAPTION}:",
+        ratio_table(results),
+        f"{SECONDS_CAPTION}:",
+        seconds_table(results),
+        *_lists(results),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _lists(results: Results) -> tuple[str, ...]:
+    return "Notes, by row:", notes(results), "Measured on:", machines(results)
 
 
 # --- the book's page -----------------------------------------------------------------------
 
 
 def write_page(results: Results, folder: Path = PAGE_FOLDER) -> None:
-    """Write what the book's page includes: picture, table, notes, machines."""
+    """Write what the book's page includes: picture, tables, notes, machines."""
     folder.mkdir(parents=True, exist_ok=True)
     _draw(results, folder / "ratios.png")
     _write(folder / "results.md", page(results).encode())
 
 
-def page(results: Results) -> str:
-    """Picture and table as directives of the book, notes and machines as lists."""
-    figure = dedent(
-        """\
-        ```{{figure}} _benchmarks/ratios.png
-        :name: fig-benchmarks
-        :width: 100%
-        :alt: {alt}
+_FIGURE = """\
+```{{figure}} _benchmarks/ratios.png
+:name: fig-benchmarks
+:width: 100%
+:alt: {alt}
 
-        Measured ratios. Dot: median; line: lowest to highest of the pairs; bar: the bound, which a
-        ratio must not exceed. A logarithmic scale: left of 1 the first of two things measured takes
-        less.
-        ```"""
-    ).format(alt=description(results))
-    body = f":::{{table}} Ratios measured\n:name: tab-benchmarks\n\n{table(results)}\n:::"
-    parts = figure, counts(results), body, "Notes, by row:", notes(results)
-    return "\n\n".join((*parts, "Measured on:", machines(results))) + "\n"
+Measured ratios. Dot: median; line through it: lowest to highest of the pairs; bar: the bound, which
+the ratio must not exceed. The axis is logarithmic: left of 1 what is measured takes less than what
+it is measured against.
+```"""
+
+
+def page(results: Results) -> str:
+    """Picture and tables as directives of the book, notes and machines as lists."""
+    parts = (
+        counts(results),
+        _FIGURE.format(alt=description(results)),
+        _directive(RATIOS_CAPTION, "tab-benchmarks", ratio_table(results)),
+        _directive(SECONDS_CAPTION, "tab-benchmarks-seconds", seconds_table(results)),
+        *_lists(results),
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _directive(caption: str, name: str, body: str) -> str:
+    return f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"
 
 
 def description(results: Results) -> str:
-    """What is seen in the picture, for those who do not see it; one line."""
-    rows = "; ".join(
-        f"{row.name} {_number(row.ratio)}"
-        + ("" if row.wanted is None else f", bound {_number(row.wanted)}")
-        for row in results.rows
-    )
-    return f"Dots with lines on a logarithmic scale, a row each. {counts(results)} {rows}."
+    """What is seen in the picture, for those who do not see it, in one line."""
+    ratios = [row.ratio for row in results.rows]
+    if not ratios:
+        return "An empty picture: nothing has been measured."
+    return (
+        f"{len(ratios)} dots on a logarithmic axis, one for each row of the next table, from "
+        f"{_number(min(ratios))} to {_number(max(ratios))}, and bars at the bounds. "
+        f"{counts(results)}"
+    ).replace("`", "")
 
 
 def _draw(results: Results, path: Path) -> None:
@@ -251,6 +293,7 @@ def _draw(results: Results, path: Path) -> None:
         [row.ratio for row in results.rows],
         [row.spread for row in results.rows],
         [row.wanted for row in results.rows],
+        [row.reached for row in results.rows],
     )
     part = path.with_name(f".fmlib-{os.getpid()}.part")
     plt.savefig(part, format="png", dpi=200, metadata={"Description": digest(results)})

@@ -71,11 +71,11 @@ NAMES = {
     "control": "control: random tenth left out",
 }
 RATIO_KINDS = {
-    True: ("within its bound", _COLOURS[0], "o"),
-    False: ("beyond its bound", _COLOURS[3], "X"),
+    True: ("reached", _COLOURS[0], "o"),
+    False: ("fell short", _COLOURS[3], "X"),
     None: ("no bound", _COLOURS[7], "D"),
 }
-"""Whether a measured ratio keeps to its bound: name, colour and marker."""
+"""Whether a measured ratio reached its bound: name, colour and marker."""
 WIDTH = 7.0
 
 
@@ -522,16 +522,16 @@ def benchmark_ratios(
     ratios: Sequence[float],
     spreads: Sequence[tuple[float, float]],
     bounds: Sequence[float | None],
+    reached: Sequence[bool | None],
 ) -> None:
     """A dot and its spread per ratio on a logarithmic axis, a bar at the bound where there is one.
 
-    Ratios within their bound and beyond it differ in colour and marker.
+    What reached its bound, what did not and what has none differ in colour and marker.
     """
     _, ax = plt.subplots(figsize=(WIDTH, 1.1 + 0.34 * len(names)))
     ax.axvline(1, color="0.7", linewidth=1, zorder=0)
-    kinds = [None if bound is None else r <= bound for r, bound in zip(ratios, bounds, strict=True)]
     for kind, (label, colour, marker) in RATIO_KINDS.items():
-        rows = [row for row, found in enumerate(kinds) if found is kind]
+        rows = [row for row, found in enumerate(reached) if found is kind]
         if rows:
             low, high = zip(*(spreads[row] for row in rows), strict=True)
             ax.hlines(rows, low, high, color=colour, linewidth=2)
