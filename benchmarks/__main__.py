@@ -29,7 +29,7 @@ def measure(
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch; 0: its default.")] = 0,
 ) -> None:
-    """Measure all rows, or some, and merge them into the results that are there."""
+    """Measure all rows, or some, and merge each into the results that are there, once it is done."""
     if short and out is None:
         raise ValueError("--short measures nothing to be kept; say where it goes with --out")
     chosen = [spec for spec in specs(only or []) if spec.in_short or not short]
@@ -44,8 +44,8 @@ def measure(
             row = report.measure(spec, SHORT if short else FULL, pairs, bar.update)
             results = report.merge(results, [row])
             report.write(results, folder)
+            report.write_page(results, report.PAGE_FOLDER if out is None else folder / "page")
             bar.write(f"{row.name}: {row.ratio:.3f} (must reach: {row.bound})")
-    report.write_page(results, report.PAGE_FOLDER if out is None else folder / "page")
 
 
 def main(arguments: list[str] | None = None) -> None:
