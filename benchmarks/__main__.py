@@ -29,7 +29,7 @@ def measure(
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of PyTorch; 0: its default.")] = 0,
 ) -> None:
-    """Measure all rows, or some, and merge each into the results that are there, once it is done."""
+    """Measure all rows, or some; each is merged into earlier results as soon as it is done."""
     if short and out is None:
         raise ValueError("--short measures nothing to be kept; say where it goes with --out")
     chosen = [spec for spec in specs(only or []) if spec.in_short or not short]

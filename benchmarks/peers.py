@@ -27,14 +27,14 @@ CAPTUM_BATCH = 250
 class _Images(TorchDataset[Any]):
     """Images as torchvision's datasets hand them out: one at a time, by way of a PIL image."""
 
-    def __init__(self, pixels: NDArray[np.uint8], labels: Tensor) -> None:
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         self.pixels, self.labels = pixels, labels
         self.transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((MEAN,), (DEVIATION,))]
         )
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.transform(Image.fromarray(self.pixels[index])), int(self.labels[index])
+        return self.transform(Image.fromarray(self.pixels[index].numpy())), int(self.labels[index])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,7 +42,7 @@ class _Images(TorchDataset[Any]):
 
 def tutorial_loader(images: Tensor, labels: Tensor, batch_size: int) -> DataLoader[Any]:
     """Grey images (N, 1, H, W) in [0, 1] as the tutorial loads them: no worker processes."""
-    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
+    pixels = (images[:, 0] * 255).round().to(torch.uint8)
     return DataLoader(_Images(pixels, labels), batch_size=batch_size, shuffle=True)
 
 

@@ -52,11 +52,12 @@ def train(
     return history
 
 
-def sweep_run(run: tuple[int, int, int]) -> int:
-    """Train for one epoch; a number of images, a batch size and a seed; returns the steps."""
-    images, batch_size, seed = run
+def sweep_run(run: tuple[int, int, int, int]) -> int:
+    """Train on so many images with a batch size, a seed and epochs; returns the steps of one."""
+    images, batch_size, seed, epochs = run
     train_set = training_set(images)
-    return train(network(train_set, seed=seed), train_set, batch_size, seed=seed).epochs[0].steps
+    model = network(train_set, seed=seed)
+    return train(model, train_set, batch_size, epochs=epochs, seed=seed).epochs[0].steps
 
 
 def cache_arguments(train: TrainingSet, config: CacheConfig, *, by_position: bool = True) -> Any:
