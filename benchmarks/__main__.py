@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,8 @@ from tqdm import tqdm
 
 from benchmarks import report
 from benchmarks.cases import FULL, SHORT
-from benchmarks.rows import specs
+from benchmarks.report import Results
+from benchmarks.rows import Spec, specs
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -37,15 +39,25 @@ def measure(
     results = report.read(folder / "results.json")
     if threads:
         torch.set_num_threads(threads)
+    try:
+        for grown in _measured(chosen, results, short):
+            results = grown
+            report.write(results, folder)
+    finally:  # the page shows what there is, also when a later row was interrupted
+        if results.rows:
+            report.write_page(results, report.PAGE_FOLDER if out is None else folder / "page")
+
+
+def _measured(chosen: list[Spec], results: Results, short: bool) -> Iterator[Results]:
+    """The results with one more of the chosen rows after the other."""
     with tqdm(total=sum(1 if short else spec.pairs for spec in chosen), unit="pair") as bar:
         for spec in chosen:
             bar.set_description(spec.name)
             pairs = 1 if short else spec.pairs
             row = report.measure(spec, SHORT if short else FULL, pairs, bar.update)
-            results = report.merge(results, [row])
-            report.write(results, folder)
-            report.write_page(results, report.PAGE_FOLDER if out is None else folder / "page")
             bar.write(f"{row.name}: {row.ratio:.3f} (must reach: {row.bound})")
+            results = report.merge(results, [row])
+            yield results
 
 
 def main(arguments: list[str] | None = None) -> None:

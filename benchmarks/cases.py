@@ -69,8 +69,6 @@ SHORT = Sizes(
     product=128,
     products=1,
     epochs=1,
-    seeds=1,
-    sweep_epochs=1,
 )
 
 

@@ -136,6 +136,7 @@ SPECS = (
         cases.sweep,
         wanted=0.6,
         pairs=MINUTES,
+        in_short=False,
     ),
     Spec(
         "peak memory, training on 60,000 images",

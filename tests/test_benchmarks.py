@@ -16,7 +16,15 @@ from PIL import Image
 from benchmarks import __main__ as program
 from benchmarks import cases, measure, peers, report, rows
 from benchmarks.measure import Pair, Sample
-from benchmarks.training import SKIPS, FixedSkips, TrainingSet, network, train, training_set
+from benchmarks.training import (
+    SKIPS,
+    FixedSkips,
+    TrainingSet,
+    network,
+    sweep_run,
+    train,
+    training_set,
+)
 from fmlib import published
 from fmlib.experiments.common import parallel
 from fmlib.features import feature_vectors
@@ -285,6 +293,25 @@ def test_operations_of_a_training_step_are_counted_by_hand(small: TrainingSet) -
     inputs = conv2 + fc1 + fc2  # the images need no gradient
     expected = 2 * (2 * (conv1 + conv2 + fc1 + fc2) + inputs)
     assert cases.training_operations(network(small)) == expected
+
+
+def test_a_run_of_the_sweep_trains_on_all_its_images() -> None:
+    assert sweep_run((300, 64, 1, 2)) == 5  # steps of an epoch
+
+
+def test_interrupted_measuring_keeps_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(spec: rows.Spec, *_: object) -> report.Row:
+        if spec is SECOND:
+            raise KeyboardInterrupt
+        return record(spec, 0.1)
+
+    monkeypatch.setattr(report, "measure", measured)
+    assert run("--short", "--out", str(tmp_path)) == 130
+    results = report.read(tmp_path / "results.json")
+    assert [row.name for row in results.rows] == [FIRST.name]
+    assert (tmp_path / "page" / "results.md").read_text("utf-8") == report.page(results)
 
 
 def test_tutorial_loop_gets_the_images_that_the_library_standardizes(small: TrainingSet) -> None:
