@@ -37,7 +37,7 @@ NBVAL = $(PY) -m pytest -q --nbval --nbval-current-env -p no:cacheprovider \
 	-o addopts= -o filterwarnings=default
 
 .DEFAULT_GOAL := help
-.PHONY: help env book chapters test check clean $(RUNS)
+.PHONY: help env book chapters test check bench clean $(RUNS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -91,7 +91,10 @@ test: check ## check, all tests, and the committed chapters against a new run
 	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
 		'out=$$($(NBVAL) "$$0" 2>&1); code=$$?; printf "%s\n%s\n" "$$0" "$$out"; exit $$code'
 
+bench: $(INSTALLED) ## measure times and memory against peers' (an hour or two; full MNIST)
+	@exec $(PY) -m benchmarks
+
 clean: ## remove everything built, and the tools' caches
-	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part
+	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part book/_benchmarks/.fmlib-*.part
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find fmlib tests book -name __pycache__ -type d -prune -exec rm -rf {} +
+	find fmlib benchmarks tests book -name __pycache__ -type d -prune -exec rm -rf {} +

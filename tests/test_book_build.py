@@ -161,3 +161,13 @@ def test_buttons_to_the_repository_need_its_address(html: Path) -> None:
         if path.name == "intro.html":
             shown = page.select_one(".btn-source-repository-button") is not None
             assert shown == bool(address.group(1))
+
+
+def test_page_of_benchmarks_has_its_picture_described_and_its_tables(html: Path) -> None:
+    article = read_article(html, "benchmarks")
+    [image] = article.find_all("img")
+    assert len(attribute(image, "alt")) >= 20
+    assert (html / "book" / unquote(attribute(image, "src"))).is_file()
+    captions = [table.find("caption") for table in article.find_all("table")]
+    assert len(captions) == 2
+    assert all(caption is not None and "Table" in caption.get_text() for caption in captions)

@@ -395,3 +395,22 @@ def test_colours_and_markers_tell_quantities_apart() -> None:
     assert figures.PALETTE.keys() == figures.MARKERS.keys() == figures.NAMES.keys()
     palette = {to_hex(colour) for colour in sns.color_palette("colorblind")}
     assert {to_hex(colour) for colour in figures.PALETTE.values()} <= palette
+
+
+def test_benchmark_ratios_tell_apart_what_reached_its_bound() -> None:
+    [ax] = draw(
+        lambda: figures.benchmark_ratios(
+            ["fast", "slow", "free"],
+            [0.5, 2.0, 1.0],
+            [(0.4, 0.6), (1.5, 2.5), (1.0, 1.0)],
+            [0.8, 1.2, None],
+            [True, False, None],
+        )
+    )
+    assert ax.get_xscale() == "log"
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["fast", "slow", "free"]
+    drawn = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in ax.get_lines()}
+    assert drawn["reached"] == [[0.5, 0.0]]
+    assert drawn["fell short"] == [[2.0, 1.0]]
+    assert drawn["no bound"] == [[1.0, 2.0]]
+    assert legends([ax]) == [["reached", "fell short", "no bound", "bound"]]

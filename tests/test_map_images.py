@@ -205,7 +205,7 @@ def test_dead_share_by_hand(values: list[float], share: float) -> None:
 
 @pytest.mark.parametrize("position", [0, 60, 119])
 def test_one_image_of_many_brings_a_unit_to_life(position: int) -> None:
-    """Map 0 is the image itself; all others are black, and there are more than CHUNK."""
+    """Map 0 is the image itself; all others are black, and there are more than a chunk."""
     images = torch.zeros(120, 1, 2, 2, dtype=torch.float64)
     assert map_images.dead_share(toy.pixel_cnn(), images) == 0.5
     images[position] = 1

@@ -1,0 +1,170 @@
+"""The rows: what is measured against what, and which ratio must be reached."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+from benchmarks import cases
+from benchmarks.cases import Case, Sizes
+
+Unit = Literal["wall time", "peak memory"]
+
+
+class Spec(NamedTuple):
+    """A row before it is measured; its ratio must be at most `wanted`, `stretch` is hoped for."""
+
+    name: str
+    against: str
+    case: Callable[[Sizes], Case]
+    wanted: float | None
+    stretch: float | None = None
+    bound: str = ""
+    pairs: int = 7
+    unit: Unit = "wall time"
+    in_short: bool = True
+
+    @property
+    def bound_text(self) -> str:
+        """What must be reached, in words where the ratio itself does not say it."""
+        if self.bound or self.wanted is None:
+            return self.bound or "reported"
+        hoped = "" if self.stretch is None else f" ({self.stretch:.2f})"
+        return f"≤ {self.wanted:.2f}{hoped}"
+
+
+MINUTES = 3
+"""Pairs of the rows that take minutes."""
+PLAIN = "plain epoch, float32"
+
+SPECS = (
+    *(
+        Spec(
+            f"plain epoch, batch {batch}, float32",
+            "the usual tutorial loop (DataLoader, `ToTensor`, `Normalize` per image)",
+            partial(cases.tutorial, batch),
+            wanted=0.40,
+        )
+        for batch in (64, 512)
+    ),
+    Spec(
+        "plain epoch, batch 4096",
+        "the same loop on tensors in memory, no micro-batches, no layout",
+        partial(cases.in_memory, 4096),
+        wanted=0.45,
+    ),
+    Spec(
+        "plain epoch, batch 4096, arithmetic floor",
+        "its arithmetic at the measured rate of a matrix product",
+        partial(cases.arithmetic_floor, 4096),
+        wanted=1.8,
+        stretch=1.5,
+    ),
+    *(
+        Spec(
+            f"float64 epoch, batch {batch}",
+            "float32 epoch",
+            partial(cases.double_precision, batch),
+            wanted=3.5,
+            stretch=2.5,
+        )
+        for batch in (64, 4096)
+    ),
+    *(
+        Spec(f"scoring pass, {name}", PLAIN, partial(cases.scoring, way, 4096), wanted=wanted)
+        for name, way, wanted in (
+            ("by convolution", "convolution", 0.17),
+            ("from patch statistics", "patches", 0.08),
+        )
+    ),
+    *(
+        Spec(
+            f"{name}, batch 4096, a third skipped",
+            PLAIN,
+            partial(cases.reading, way, 4096),
+            wanted=wanted,
+            stretch=stretch,
+        )
+        for name, way, wanted, stretch in (
+            ("released reading", "released", 0.95, 0.90),
+            ("one-pass reading", "one pass", 0.86, 0.78),
+            ("remembered reading", "remembered", 0.80, 0.72),
+        )
+    ),
+    Spec(
+        "cached run, released reading, the authors' settings",
+        "plain run",
+        cases.authors_settings,
+        wanted=None,
+        pairs=MINUTES,
+    ),
+    Spec(
+        "feature vectors, against NumPy",
+        "NumPy, map by map",
+        partial(cases.vectors, "numpy"),
+        wanted=1 / 20,
+        bound="≥ 20× faster",
+    ),
+    Spec(
+        "feature vectors, against PyTorch",
+        "`torch.std` and `torch.mean`",
+        partial(cases.vectors, "torch"),
+        wanted=1 / 3,
+        bound="≥ 3× faster",
+    ),
+    Spec("FGSM, 10,000 images", "captum's FGSM, batched", cases.fgsm, wanted=1.05),
+    Spec(
+        "t-SNE of 60,000",
+        "scikit-learn, scaled from 20,000",
+        cases.embedding,
+        wanted=1 / 2,
+        bound="≥ 2× faster at equal neighbour accuracy",
+        pairs=MINUTES,
+    ),
+    Spec(
+        "whole book at `quick`, executed",
+        "5 minutes",
+        cases.book,
+        wanted=1.0,
+        bound="≤ 5 minutes on two cores",
+        pairs=MINUTES,
+        in_short=False,
+    ),
+    Spec(
+        "sweep of 8 runs by two processes of one thread",
+        "the same one after the other, one thread",
+        cases.sweep,
+        wanted=0.6,
+        pairs=MINUTES,
+        in_short=False,
+    ),
+    Spec(
+        "peak memory, training on 60,000 images",
+        "1.5 GB",
+        partial(cases.plain_memory, 4096),
+        wanted=1.0,
+        bound="under 1.5 GB",
+        unit="peak memory",
+        in_short=False,
+    ),
+    Spec(
+        "peak memory, cached training",
+        "plain training",
+        partial(cases.cached_memory, 4096),
+        wanted=1.05,
+        bound="scoring adds under 5 %",
+        unit="peak memory",
+    ),
+)
+
+
+def specs(names: list[str]) -> list[Spec]:
+    """The rows of these names, in the order of the table; all rows if no name is given.
+
+    Raises:
+        ValueError: a name that no row has.
+    """
+    known = {spec.name: spec for spec in SPECS}
+    if unknown := [name for name in names if name not in known]:
+        listed = "; ".join(known)
+        raise ValueError(f"there is no row {', '.join(map(repr, unknown))}; the rows are: {listed}")
+    return [spec for spec in SPECS if not names or spec.name in names]
