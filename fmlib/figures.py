@@ -275,11 +275,8 @@ def accuracy_by_epoch(runs: list[Comparison]) -> None:
     for condition in CONDITIONS:
         curves = [getattr(run, condition).history.test_accuracies for run in runs]
         _draw_curves(axes[1], curves, condition)
-    for condition, accuracies in (
-        ("plain", published.FIG7.plain_accuracy),
-        ("cached", published.FIG7.cached_accuracy),
-    ):
-        _draw_curves(axes[0], [list(accuracies)], condition)
+    for condition in ("plain", "cached"):
+        _draw_curves(axes[0], [published.FIG7[condition].tolist()], condition)
     axes[0].set(title="published, batch 4096", ylabel="test accuracy (%)", ylim=(0, 100))
     axes[1].set(title=f"this run, batch {runs[0].batch_size}, n = {len(runs)}")
     for ax in axes:
@@ -309,8 +306,8 @@ def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int 
 def skipped_by_epoch(runs: list[Comparison]) -> None:
     """Fig. 7: share of the images that the cache skipped, by epoch, beside the published one."""
     _, ax = plt.subplots(figsize=(WIDTH, 3.0))
-    hits = [100 * count / 60_000 for count in published.FIG7.hits]
-    ax.plot(range(1, len(hits) + 1), hits, "k--", lw=1.5, label="published, batch 4096")
+    hits = 100 * published.FIG7["hits"] / 60_000
+    ax.plot(hits.index, hits, "k--", lw=1.5, label="published, batch 4096")
     shares = [[100 * e.skipped / e.seen for e in run.cached.history.epochs] for run in runs]
     _draw_curves(ax, shares, "cached")
     ax.set(ylabel="images skipped (%)", ylim=(0, None))
@@ -321,13 +318,9 @@ def skipped_by_epoch(runs: list[Comparison]) -> None:
 def accuracy_by_batch_size(runs: list[Comparison]) -> None:
     """Fig. 8: test accuracy after training over batch size; a point per seed, lines for means."""
     _, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
-    for quantity, accuracies in (
-        ("plain", published.FIG8.plain_test),
-        ("cached", published.FIG8.cached_test),
-    ):
-        _batch_size_line(
-            axes[0], list(published.FIG8.batch_sizes), [[a] for a in accuracies], quantity
-        )
+    for known in ("plain", "cached"):
+        accuracies = published.FIG8[[f"{known}_test"]].to_numpy().tolist()
+        _batch_size_line(axes[0], published.FIG8.index.tolist(), accuracies, known)
     sizes = sorted({run.batch_size for run in runs})
     for condition in CONDITIONS:
         values = [

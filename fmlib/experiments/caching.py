@@ -19,7 +19,12 @@ from fmlib.skipping import RandomSkip
 from fmlib.training import History, Policy, evaluate, fit, predict
 
 Condition = Literal["plain", "cached", "random"]
-CONDITIONS: tuple[Condition, ...] = ("plain", "cached", "random")
+CONDITION_NAMES: dict[Condition, str] = {
+    "plain": "plain",
+    "cached": "cached",
+    "random": "random skipping",
+}
+CONDITIONS = tuple(CONDITION_NAMES)
 
 
 class ShortRuns(NamedTuple):

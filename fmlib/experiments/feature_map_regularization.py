@@ -18,7 +18,14 @@ from fmlib.map_images import WAYS, as_images, map_training_set, negative_share, 
 from fmlib.training import History, TrainConfig, evaluate, fit
 
 Model = Literal["base", "maps", "originals", "blurred", "untrained"]
-MODELS: tuple[Model, ...] = get_args(Model)
+MODEL_NAMES: dict[Model, str] = {
+    "base": "base model",
+    "maps": "map model",
+    "originals": "control: originals",
+    "blurred": "control: blurred originals",
+    "untrained": "control: untrained maps",
+}
+MODELS = tuple(MODEL_NAMES)
 Networks = Annotated[tuple[models.ModelName, ...], Field(strict=False, min_length=1)]
 Scales = Annotated[tuple[InputScale, ...], Field(strict=False, min_length=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -119,6 +126,11 @@ class Accuracy(_Result):
 
     train: float
     test: float
+
+    @property
+    def gap(self) -> float:
+        """Train minus test accuracy in points."""
+        return self.train - self.test
 
 
 class Row(_Result):
