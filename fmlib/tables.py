@@ -129,16 +129,11 @@ def summary(rows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
 def class_sizes(dataset: Dataset) -> pd.DataFrame:
     """Classes with their names and numbers of images."""
     train, test = (
-        labels.bincount(minlength=dataset.n_classes)
+        [f"{count:,}" for count in labels.bincount(minlength=dataset.n_classes).tolist()]
         for labels in (dataset.train_labels, dataset.test_labels)
     )
-    columns: dict[str, Callable[[int], str]] = {
-        "Class": str,
-        "Name": lambda label: _plain(dataset.class_names[label]),
-        "Training images": lambda label: f"{train[label]:,}",
-        "Test images": lambda label: f"{test[label]:,}",
-    }
-    return _frame(range(dataset.n_classes), columns)
+    named = {"Class": map(str, range(len(train))), "Name": map(_plain, dataset.class_names)}
+    return pd.DataFrame(named | {"Training images": train, "Test images": test})
 
 
 def source(dataset: Dataset) -> str:
@@ -307,28 +302,25 @@ def _epochs_without_hit(runs: list[caching.Run]) -> str:
 
 def similarity_stages(found: list[caching.Stages]) -> pd.DataFrame:
     """Fig. 5 and 6: how similar ten images are to ten cached vectors, early and late."""
-    early, late = [stages.early for stages in found], [stages.late for stages in found]
-    stages = (
-        ("early (Fig. 5)", published.FIG5, early),
-        ("late (Fig. 6)", published.FIG6, late),
-    )
-    rows = []
-    for name, known, seeds in stages:
-        ours = spread([_lowest(stage).min().item() for stage in seeds], 3)
-        rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", ours))
-    for name, known, seeds in stages:
-        ours = _listed(int(stage.labels[_lowest(stage).argmin()]) for stage in seeds)
-        rows.append((f"class of that image, {name}", str(known.image), ours))
-    for name, known, seeds in stages:
+    rows, n = [], len(found)
+    to_own = "class least similar to its own vector, all test images"
+    for name, known, seeds in (
+        ("early (Fig. 5)", published.FIG5, [stages.early for stages in found]),
+        ("late (Fig. 6)", published.FIG6, [stages.late for stages in found]),
+    ):
+        lowest = spread([_lowest(stage).min().item() for stage in seeds], 3)
+        classes = _listed(int(stage.labels[_lowest(stage).argmin()]) for stage in seeds)
+        least = _listed(int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds)
         own = str(known.image) if known.image == known.cached else "–"
-        ours = _listed(int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds)
-        rows.append((f"class least similar to its own vector, all test images, {name}", own, ours))
-    rows = [(quantity, known, f"{ours}, n = {len(found)}") for quantity, known, ours in rows]
-    lower = sum(
-        int(b.similarity.min() < a.similarity.min()) for a, b in zip(early, late, strict=True)
-    )
+        rows += [
+            (f"lowest similarity, {name}", f"{known.lowest:.3f}", f"{lowest}, n = {n}"),
+            (f"class of that image, {name}", str(known.image), f"{classes}, n = {n}"),
+            (f"{to_own}, {name}", own, f"{least}, n = {n}"),
+        ]
+    rows = [*rows[::3], *rows[1::3], *rows[2::3]]  # each quantity early and late
+    lower = [bool(late.similarity.min() < early.similarity.min()) for early, late, _ in found]
     quantity = "seeds in which the late similarities reach lower than the early ones"
-    rows.append((quantity, "no", f"{lower} of {len(found)}"))
+    rows.append((quantity, "no", f"{sum(lower)} of {n}"))
     return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
 
 
@@ -350,21 +342,16 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
     """
     n = this_run(len(found[0].runs))
     skipped = [[run.skipped(-1) for run in reading.runs] for reading in found]
-    rows = []
-    for number, reading in enumerate(found):
-        other = number - 1 if against == "previous" else 0
-        rows.append(
-            {
-                "Option": reading.option or "–",
-                "Set to": reading.value or "no cache",
-                f"{n}: skipped, last epoch (%)": spread(skipped[number]),
-                "This run: change of that share (points)": (
-                    difference(skipped[number], skipped[other]) if number else "–"
-                ),
-                "This run: test accuracy (%)": spread(_final(reading.runs)),
-            }
-        )
-    return pd.DataFrame(rows)
+    others = skipped[:-1] if against == "previous" else skipped[:1] * (len(found) - 1)
+    return pd.DataFrame(
+        {
+            "Option": [reading.option or "–" for reading in found],
+            "Set to": [reading.value or "no cache" for reading in found],
+            f"{n}: skipped, last epoch (%)": [spread(share) for share in skipped],
+            "This run: change of that share (points)": ["–", *map(difference, skipped[1:], others)],
+            "This run: test accuracy (%)": [spread(_final(reading.runs)) for reading in found],
+        }
+    )
 
 
 def _final(runs: list[caching.Run]) -> list[float]:
