@@ -310,16 +310,8 @@ class Reading(NamedTuple):
 
 
 WALK = (
-    "hit",
-    "threshold",
-    "vector",
-    "moments",
-    "layer",
-    "update",
-    "members",
-    "reset",
-    "missing_class",
-)
+    "hit", "threshold", "vector", "moments", "layer", "update", "members", "reset", "missing_class",
+)  # fmt: skip
 """Order in which the printed reading's options are set to the released ones."""
 
 ALTERNATIVES: list[tuple[str, str | int]] = [

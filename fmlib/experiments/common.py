@@ -104,22 +104,13 @@ class Settings(BaseModel):
         dataset = self.load()
         model = self.model(dataset, seed=0)
         layer = getattr(self, "layer", None)
-        possible = [
-            row.name
-            for row in models.layer_table(model, dataset.image_shape)
-            if len(row.shape) == 3
-        ]
+        rows = models.layer_table(model, dataset.image_shape)
+        possible = [row.name for row in rows if len(row.shape) == 3]
         possible += self.layer_choices
         if layer not in (None, *possible):
             raise ValueError(
                 f"layer {layer!r} has no feature maps; choose one of {', '.join(possible)}"
             )
-        for label in getattr(self, "classes", ()):
-            if label >= dataset.n_classes:
-                raise ValueError(
-                    f"classes holds {label}, but {self.dataset} has classes 0 to "
-                    f"{dataset.n_classes - 1}"
-                )
         return self
 
 

@@ -59,6 +59,12 @@ class ExplorationSettings(Settings):
         dataset = self.load()
         labels = dataset.train_labels
         counts = labels.bincount(minlength=dataset.n_classes).tolist()
+        for label in self.classes:
+            if label >= dataset.n_classes:
+                raise ValueError(
+                    f"classes holds {label}, but {self.dataset} has classes 0 to "
+                    f"{dataset.n_classes - 1}"
+                )
         rarest = min(self.classes, key=counts.__getitem__)
         if not counts[rarest]:
             raise ValueError(
