@@ -18,25 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fmlib import published
+from fmlib.experiments import adversarial_robustness as adversarial
 from fmlib.experiments import caching, exploration
-from fmlib.experiments.adversarial_robustness import (
-    FGSM_ON,
-    VICTIMS,
-    Examples,
-    Perturbation,
-    Robustness,
-    Victim,
-)
+from fmlib.experiments import feature_map_regularization as regularization
+from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Robustness
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
-from fmlib.experiments.feature_map_regularization import (
-    MODEL_NAMES,
-    MODELS,
-    ExampleMaps,
-    Row,
-    Trial,
-    by_row,
-)
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, MODELS, Row, Trial, by_row
 
 _COLOURS = sns.color_palette("colorblind")
 _STYLES = {
@@ -167,7 +155,9 @@ def left_out(runs: list[OutlierRun]) -> None:
     _legend_below(ax)
 
 
-def feature_maps(found: exploration.Maps | ExampleMaps, layer: str, columns: int) -> None:
+def feature_maps(
+    found: exploration.Maps | regularization.ExampleMaps, layer: str, columns: int
+) -> None:
     """All maps of one layer for each image: blue below zero, red above, one scale per image."""
     maps = found.maps[layer]  # (images, maps, P, Q)
     rows = -(-maps.shape[1] // columns)
@@ -449,7 +439,7 @@ def _points(
 def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
     """Fig. 10 as curves over eps, a panel per perturbation; a point per seed, lines for means."""
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True, sharey=True)
-    sources: dict[Perturbation, Victim | None] = {"sign noise": None}
+    sources: dict[adversarial.Perturbation, adversarial.Victim | None] = {"sign noise": None}
     sources |= {perturbation: source for source, perturbation in FGSM_ON.items()}
     for ax, (perturbation, source) in zip(axes.flat, sources.items(), strict=True):
         for model in VICTIMS:
@@ -473,7 +463,7 @@ def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
     _legend_below(axes[1][1])
 
 
-def perturbed_examples(found: Examples, class_names: Sequence[str]) -> None:
+def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) -> None:
     """Fig. 10: images under each perturbation, with what both models take them for."""
     grid = _grid(len(found.kinds), found.images.shape[1], 1.1 * len(found.kinds))
     for row, axes in enumerate(grid):

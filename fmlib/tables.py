@@ -18,26 +18,13 @@ from torch import Tensor
 
 from fmlib import published, stats
 from fmlib.data import Dataset
+from fmlib.experiments import adversarial_robustness as adversarial
 from fmlib.experiments import caching, exploration
 from fmlib.experiments import feature_map_regularization as regularization
-from fmlib.experiments.adversarial_robustness import (
-    FGSM_ON,
-    VICTIMS,
-    Own,
-    Perturbation,
-    Robustness,
-    SignOfMasking,
-)
+from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Perturbation, Robustness
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison, Condition, Reading
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
-from fmlib.experiments.feature_map_regularization import (
-    MODEL_NAMES,
-    Accuracy,
-    Model,
-    Row,
-    Trial,
-    by_row,
-)
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial, by_row
 from fmlib.map_images import WAYS
 
 KNOWN: tuple[Condition, ...] = ("plain", "cached")
@@ -54,7 +41,7 @@ PERTURBATION_NAMES: dict[Perturbation, str] = {
     "own restarts": "PGD with restarts, each by its own gradient",
     "own squares": "Square Attack, each by its own outputs",
 }
-SIGNS_OF_MASKING: dict[SignOfMasking, str] = {
+SIGNS_OF_MASKING: dict[adversarial.SignOfMasking, str] = {
     "iterated": "one path of PGD (a) is weaker than FGSM (b)",
     "transfer": "FGSM by itself (a) is weaker than FGSM by another model (b)",
     "gradient-free": "PGD with restarts (a) is weaker than the Square Attack (b)",
@@ -490,7 +477,7 @@ def _row_name(row: Row) -> str:
 Part = Literal["train", "test", "gap"]
 
 
-def _part(accuracies: Iterable[Accuracy | None], part: Part) -> list[float | None]:
+def _part(accuracies: Iterable[regularization.Accuracy | None], part: Part) -> list[float | None]:
     return [getattr(accuracy, part, None) for accuracy in accuracies]
 
 
@@ -556,7 +543,7 @@ def _end(trial: Trial) -> str:
 def map_training_summary(rows: list[Row]) -> pd.DataFrame:
     """What chapter 03 comes to: change of test accuracy and of the train-test gap."""
     table = []
-    references: tuple[Model, ...] = ("base", "originals")
+    references: tuple[regularization.Model, ...] = ("base", "originals")
     for runs, model in product(by_row(rows), references):
         known = _fig9(runs[0]) if model == "base" else None
         maps, other = ([run.finished(m) for run in runs] for m in ("maps", model))
@@ -602,7 +589,7 @@ def attacks(runs: list[Robustness]) -> pd.DataFrame:
 
 def own_attacks(runs: list[Robustness]) -> pd.DataFrame:
     """Accuracy in percent of each model under attacks on itself, on the same images."""
-    return _perturbed(runs, get_args(Own))
+    return _perturbed(runs, get_args(adversarial.Own))
 
 
 def _perturbed(runs: list[Robustness], perturbations: Iterable[Perturbation]) -> pd.DataFrame:
