@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
-from time import perf_counter
+from timeit import timeit
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
@@ -510,16 +510,16 @@ def _time_ratio(
 ) -> float:
     """Seconds with early exits over seconds without, each the best of three alternating runs."""
     first, rest = model[:after], model[after:]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(3):
-        started = perf_counter()
+
+    def early() -> None:
         for part in images.split(CHUNK):
             maps = first(part)
             _, hit = caching.early_exits(feature_vectors(maps), *cached)
             rest(maps[~hit])
-        between = perf_counter()
+
+    def whole() -> None:
         for part in images.split(CHUNK):
             model(part)
-        seconds[0].append(between - started)
-        seconds[1].append(perf_counter() - between)
-    return min(seconds[0]) / min(seconds[1])
+
+    seconds = [(timeit(early, number=1), timeit(whole, number=1)) for _ in range(3)]
+    return min(with_exits for with_exits, _ in seconds) / min(without for _, without in seconds)
