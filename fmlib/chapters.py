@@ -113,13 +113,11 @@ class Parameter(NamedTuple):
 
 def parameters(name: str) -> list[Parameter]:
     """A chapter's parameters, as `fmlib run --list` shows them."""
-    chosen = chapter(name)
-    profiles = ", ".join(chosen.profiles)
-    rows = [Parameter("profile", "str", "quick", f"set of values: {profiles}")]
-    for field, info in chosen.settings.model_fields.items():
-        default = chosen.profiles["quick"][field]
-        kind = "list" if isinstance(default, tuple) else type(default).__name__
-        kind = "str" if default is None else kind
+    profiles = chapter(name).profiles
+    rows = [Parameter("profile", "str", "quick", f"set of values: {', '.join(profiles)}")]
+    for field, info in chapter(name).settings.model_fields.items():
+        default = profiles["quick"][field]
+        kind = {tuple: "list", type(None): "str"}.get(type(default), type(default).__name__)
         rows.append(Parameter(field, kind, default, info.description or ""))
     return rows
 
