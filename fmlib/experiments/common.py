@@ -96,7 +96,7 @@ class Settings(BaseModel):
         """Refuse what cannot run, before any training.
 
         Raises:
-            ValueError: dataset, layer or class that does not exist, more images than there
+            ValueError: dataset or layer that does not exist, more images than there
                 are; the message says what is possible.
             FileNotFoundError: a dataset that is not there.
         """
