@@ -7,52 +7,43 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from fmlib.experiments import (
-    adversarial_robustness,
-    caching,
-    exploration,
-    feature_map_regularization,
-)
-from fmlib.experiments.common import Settings
+from fmlib.experiments.adversarial_robustness import RobustnessSettings
+from fmlib.experiments.caching import CachingSettings
+from fmlib.experiments.common import PROFILES, Settings
+from fmlib.experiments.exploration import ExplorationSettings
+from fmlib.experiments.feature_map_regularization import RegularizationSettings
 
 BOOK = Path(__file__).parent.parent / "book"
 
 
 class Chapter(NamedTuple):
-    """A notebook of the book, the class of its settings, and the values of each profile."""
+    """A notebook of the book and the class of its settings."""
 
     notebook: str
     settings: type[Settings]
-    profiles: Mapping[str, Mapping[str, object]]
 
     @property
     def path(self) -> Path:
         """The committed notebook."""
         return BOOK / self.notebook
 
+    @property
+    def profiles(self) -> dict[str, dict[str, object]]:
+        """Every setting's value in each profile."""
+        return {name: self.settings.profile(name) for name in PROFILES}
 
-def _chapter(notebook: str, settings: type[Settings], experiment: ModuleType) -> Chapter:
-    return Chapter(notebook, settings, experiment.PROFILES)
 
-
-CHAPTERS: dict[str, Chapter] = {
-    "exploration": _chapter("01_exploration.ipynb", exploration.ExplorationSettings, exploration),
-    "caching": _chapter("02_caching.ipynb", caching.CachingSettings, caching),
-    "feature_map_regularization": _chapter(
-        "03_feature_map_regularization.ipynb",
-        feature_map_regularization.RegularizationSettings,
-        feature_map_regularization,
+CHAPTERS = {
+    "exploration": Chapter("01_exploration.ipynb", ExplorationSettings),
+    "caching": Chapter("02_caching.ipynb", CachingSettings),
+    "feature_map_regularization": Chapter(
+        "03_feature_map_regularization.ipynb", RegularizationSettings
     ),
-    "adversarial_robustness": _chapter(
-        "04_adversarial_robustness.ipynb",
-        adversarial_robustness.RobustnessSettings,
-        adversarial_robustness,
-    ),
+    "adversarial_robustness": Chapter("04_adversarial_robustness.ipynb", RobustnessSettings),
 }
 
 
@@ -122,13 +113,11 @@ class Parameter(NamedTuple):
 
 def parameters(name: str) -> list[Parameter]:
     """A chapter's parameters, as `fmlib run --list` shows them."""
-    chosen = chapter(name)
-    profiles = ", ".join(chosen.profiles)
-    rows = [Parameter("profile", "str", "quick", f"set of values: {profiles}")]
-    for field, info in chosen.settings.model_fields.items():
-        default = chosen.profiles["quick"][field]
-        kind = "list" if isinstance(default, tuple) else type(default).__name__
-        kind = "str" if default is None else kind
+    profiles = chapter(name).profiles
+    rows = [Parameter("profile", "str", "quick", f"set of values: {', '.join(profiles)}")]
+    for field, info in chapter(name).settings.model_fields.items():
+        default = profiles["quick"][field]
+        kind = {tuple: "list", type(None): "str"}.get(type(default), type(default).__name__)
         rows.append(Parameter(field, kind, default, info.description or ""))
     return rows
 

@@ -6,6 +6,7 @@ Functions draw into the axes that they are given, or into a new figure, and retu
 import textwrap
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,54 +18,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fmlib import published
-from fmlib.experiments.adversarial_robustness import (
-    FGSM_ON,
-    VICTIMS,
-    Examples,
-    Perturbation,
-    Robustness,
-    Victim,
-)
-from fmlib.experiments.caching import (
-    CONDITIONS,
-    Anatomy,
-    Comparison,
-    ExitLayer,
-    Scaled,
-    Stage,
-    Stages,
-)
-from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, Embedding, Maps, OutlierRun
-from fmlib.experiments.feature_map_regularization import MODELS, ExampleMaps, Row, Trial, by_row
+from fmlib.experiments import adversarial_robustness as adversarial
+from fmlib.experiments import caching, exploration
+from fmlib.experiments import feature_map_regularization as regularization
+from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Robustness
+from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison
+from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, MODELS, Row, Trial, by_row
 
 _COLOURS = sns.color_palette("colorblind")
-PALETTE = {
-    "plain": _COLOURS[0],
-    "cached": _COLOURS[3],
-    "random": _COLOURS[7],
-    "base": _COLOURS[0],
-    "maps": _COLOURS[4],
-    "originals": _COLOURS[7],
-    "blurred": _COLOURS[9],
-    "untrained": _COLOURS[2],
-    "train": _COLOURS[9],
-    "test": _COLOURS[1],
-    "no outliers": _COLOURS[2],
-    "control": _COLOURS[7],
+_STYLES = {
+    "plain": (0, "o"),
+    "cached": (3, "s"),
+    "random": (7, "^"),
+    "base": (0, "o"),
+    "maps": (4, "D"),
+    "originals": (7, "^"),
+    "blurred": (9, "v"),
+    "untrained": (2, "P"),
+    "train": (9, "o"),
+    "test": (1, "s"),
+    "no outliers": (2, "P"),
+    "control": (7, "^"),
 }
+PALETTE = {quantity: _COLOURS[colour] for quantity, (colour, _) in _STYLES.items()}
 """One colour per quantity through the book: what is plain is blue, a control is grey."""
-MARKERS = {"plain": "o", "cached": "s", "random": "^", "base": "o", "maps": "D", "originals": "^"}
-MARKERS |= {"blurred": "v", "untrained": "P"}
-MARKERS |= {"train": "o", "test": "s", "no outliers": "P", "control": "^"}
-NAMES = {
-    "plain": "plain",
-    "cached": "cached",
-    "random": "random skipping",
-    "base": "base model",
-    "maps": "map model",
-    "originals": "control: originals",
-    "blurred": "control: blurred originals",
-    "untrained": "control: untrained maps",
+MARKERS = {quantity: marker for quantity, (_, marker) in _STYLES.items()}
+NAMES: dict[Any, str] = {
+    **CONDITION_NAMES,
+    **MODEL_NAMES,
     "train": "training images",
     "test": "test images",
     "no outliers": "outlying tenth left out",
@@ -87,12 +69,17 @@ def use_style() -> None:
     set_matplotlib_formats("retina")
 
 
+def _panels(count: int = 1, height: float = 3.4, sharey: bool = True) -> list[Axes]:
+    """Axes side by side over the full width."""
+    _, axes = plt.subplots(1, count, figsize=(WIDTH, height), sharey=sharey, squeeze=False)
+    return list(axes[0])
+
+
 def _grid(rows: int, columns: int, height: float) -> list[list[Axes]]:
     """Axes without ticks for a grid of images, over the full width."""
     _, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
     for ax in axes.flat:
-        ax.set_xticks([])
-        ax.set_yticks([])
+        ax.set(xticks=[], yticks=[])
         sns.despine(ax=ax, left=True, bottom=True)
     return [list(row) for row in axes]
 
@@ -108,7 +95,7 @@ def _label(text: str, width: int = 12) -> str:
     return textwrap.fill(text, width, max_lines=4, placeholder="…").replace("$", r"\$")
 
 
-def centroids(found: Distances, class_names: Sequence[str]) -> None:
+def centroids(found: exploration.Distances, class_names: Sequence[str]) -> None:
     """Fig. 1: the mean image of every class."""
     columns = min(5, len(class_names))
     rows = -(-len(class_names) // columns)
@@ -118,7 +105,7 @@ def centroids(found: Distances, class_names: Sequence[str]) -> None:
         ax.set_title(_label(name), fontsize=10)
 
 
-def outliers(found: Distances, images: Tensor, class_names: Sequence[str]) -> None:
+def outliers(found: exploration.Distances, images: Tensor, class_names: Sequence[str]) -> None:
     """Fig. 2: the images of a class farthest from its centroid, a row per class."""
     columns = 1 + max(len(positions) for positions in found.outliers.values())
     rows = _grid(len(found.outliers), columns, 1.6 * len(found.outliers))
@@ -131,26 +118,26 @@ def outliers(found: Distances, images: Tensor, class_names: Sequence[str]) -> No
             ax.set_title(f"{found.distances[position]:.3f}", fontsize=10)
 
 
-def embeddings(found: dict[str, Embedding], class_names: Sequence[str]) -> None:
+def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[str]) -> None:
     """Fig. 3: points in the plane, coloured by class, each class named at its median."""
-    _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.9), squeeze=False)
-    for ax, (name, embedding) in zip(axes[0], found.items(), strict=True):
+    axes = _panels(len(found), 3.9, sharey=False)
+    for ax, (name, embedding) in zip(axes, found.items(), strict=True):
         labels = embedding.labels.numpy()
         for label, class_name in enumerate(class_names):
             points = embedding.points[labels == label]
             colour = _COLOURS[label % len(_COLOURS)]
-            ax.scatter(*points.T, s=4, color=colour, alpha=0.6, linewidths=0)
+            ax.scatter(points[:, 0], points[:, 1], s=4, color=colour, alpha=0.6, linewidths=0)
             if len(points):
                 box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85}
-                middle = np.median(points, axis=0)
-                ax.text(*middle, _label(class_name), ha="center", va="center", fontsize=8, bbox=box)
+                x, y = np.median(points, axis=0)
+                ax.text(x, y, _label(class_name), ha="center", va="center", fontsize=8, bbox=box)
         ax.set_title(f"{name}: class named right {embedding.accuracy:.0f} %", fontsize=10)
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> None:
     """Wrong answers by decile of the distance; a thin line per seed, a thick one for their mean."""
-    _, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    [ax] = _panels(height=3.2)
     for split in SPLITS:
         _draw_curves(ax, [run.errors[split].rates for run in runs], split)
     ax.set(ylabel="wrong answers (%)", title=f"this run, n = {len(runs)}")
@@ -161,7 +148,7 @@ def errors_by_decile(runs: list[OutlierRun]) -> None:
 
 def left_out(runs: list[OutlierRun]) -> None:
     """Accuracy of both networks on each group of images, a point per seed; full if trained on."""
-    _, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    [ax] = _panels()
     groups = list(runs[0].groups)
     for column, network in enumerate(NETWORKS):
         for position, group in enumerate(groups):
@@ -174,7 +161,9 @@ def left_out(runs: list[OutlierRun]) -> None:
     _legend_below(ax)
 
 
-def feature_maps(found: Maps | ExampleMaps, layer: str, columns: int) -> None:
+def feature_maps(
+    found: exploration.Maps | regularization.ExampleMaps, layer: str, columns: int
+) -> None:
     """All maps of one layer for each image: blue below zero, red above, one scale per image."""
     maps = found.maps[layer]  # (images, maps, P, Q)
     rows = -(-maps.shape[1] // columns)
@@ -203,7 +192,7 @@ def _mosaic(maps: Tensor, columns: int) -> NDArray[np.float64]:
     return canvas
 
 
-def vector_anatomy(found: Anatomy, columns: int = 8) -> None:
+def vector_anatomy(found: caching.Anatomy, columns: int = 8) -> None:
     """Fig. 4: an image, its maps with their numbers, and its vector beside the cached one."""
     rows = -(-(1 + len(found.maps)) // columns)
     figure = plt.figure(figsize=(WIDTH, 1.3 * rows + 2.3), layout="constrained")
@@ -228,24 +217,19 @@ def vector_anatomy(found: Anatomy, columns: int = 8) -> None:
     bottom.legend(handles, labels, loc="outside lower center", ncols=2)
 
 
-def similarity_stages(found: Stages, class_names: Sequence[str]) -> None:
+def similarity_stages(found: caching.Stages, class_names: Sequence[str]) -> None:
     """Fig. 5 and 6: each image's similarity to every cached vector, early and late."""
-    _, axes = plt.subplots(2, 1, figsize=(WIDTH, 6.2), sharex=True)
-    for ax, stage, title in (
-        (axes[0], found.early, "very early"),
-        (axes[1], found.late, "at the end of training"),
-    ):
-        _similarities(ax, stage)
-        ax.set(title=title, ylabel="cosine similarity")
-    axes[1].set_xlabel("class of the cached vector")
-    axes[1].set_xticks(range(len(class_names)), [_label(name, 9) for name in class_names])
-    _legend_below(axes[1])
+    _, (upper, lower) = plt.subplots(2, 1, figsize=(WIDTH, 6.2), sharex=True)
+    _similarities(upper, found.early)
+    _similarities(lower, found.late)
+    upper.set(title="very early", ylabel="cosine similarity")
+    lower.set(title="at the end of training", ylabel="cosine similarity")
+    lower.set_xlabel("class of the cached vector")
+    lower.set_xticks(range(len(class_names)), [_label(name, 9) for name in class_names])
+    _legend_below(lower)
 
 
-_NEARNESS = (lambda cosine: -np.log10(1 + 1e-6 - cosine), lambda scaled: 1 + 1e-6 - 10**-scaled)
-
-
-def _similarities(ax: Axes, stage: Stage) -> None:
+def _similarities(ax: Axes, stage: caching.Stage) -> None:
     """A line per image, its class written at its own cached vector; thresholds as dashes.
 
     The axis is logarithmic in the distance from 1, since nearly all cosines lie close to it.
@@ -259,9 +243,8 @@ def _similarities(ax: Axes, stage: Stage) -> None:
     ax.plot([], [], "o", color="white", mec="0.5", mew=2, ms=10, label="image, at its own class")
     threshold = stage.threshold.numpy()
     ax.hlines(threshold, classes - 0.3, classes + 0.3, "k", lw=2, label="threshold of the class")
-    ax.set_yscale(
-        "function", functions=(lambda c: -np.log10(1.0001 - c), lambda t: 1.0001 - 10**-t)
-    )
+    nearness = lambda cosine: -np.log10(1.0001 - cosine), lambda scaled: 1.0001 - 10**-scaled
+    ax.set_yscale("function", functions=nearness)
     drawn = np.concatenate((stage.similarity.numpy().ravel(), threshold))
     lowest, highest = np.nanmin(drawn), np.nanmax(drawn)
     ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
@@ -277,20 +260,17 @@ def _epochs_axis(ax: Axes) -> None:
 
 def accuracy_by_epoch(runs: list[Comparison]) -> None:
     """Fig. 7: test accuracy by epoch; a thin line per seed, a thick one for their mean."""
-    _, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
+    left, right = _panels(2)
     for condition in CONDITIONS:
         curves = [getattr(run, condition).history.test_accuracies for run in runs]
-        _draw_curves(axes[1], curves, condition)
-    for condition, accuracies in (
-        ("plain", published.FIG7.plain_accuracy),
-        ("cached", published.FIG7.cached_accuracy),
-    ):
-        _draw_curves(axes[0], [list(accuracies)], condition)
-    axes[0].set(title="published, batch 4096", ylabel="test accuracy (%)", ylim=(0, 100))
-    axes[1].set(title=f"this run, batch {runs[0].batch_size}, n = {len(runs)}")
-    for ax in axes:
-        _epochs_axis(ax)
-    _legend_below(axes[1])
+        _draw_curves(right, curves, condition)
+    for condition in ("plain", "cached"):
+        _draw_curves(left, [published.FIG7[condition].tolist()], condition)
+    left.set(title="published, batch 4096", ylabel="test accuracy (%)", ylim=(0, 100))
+    right.set(title=f"this run, batch {runs[0].batch_size}, n = {len(runs)}")
+    _epochs_axis(left)
+    _epochs_axis(right)
+    _legend_below(right)
 
 
 def _legend_below(ax: Axes, columns: int | None = None) -> None:
@@ -314,9 +294,9 @@ def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int 
 
 def skipped_by_epoch(runs: list[Comparison]) -> None:
     """Fig. 7: share of the images that the cache skipped, by epoch, beside the published one."""
-    _, ax = plt.subplots(figsize=(WIDTH, 3.0))
-    hits = [100 * count / 60_000 for count in published.FIG7.hits]
-    ax.plot(range(1, len(hits) + 1), hits, "k--", lw=1.5, label="published, batch 4096")
+    [ax] = _panels(height=3.0)
+    hits = 100 * published.FIG7["hits"] / 60_000
+    ax.plot(hits.index, hits, "k--", lw=1.5, label="published, batch 4096")
     shares = [[100 * e.skipped / e.seen for e in run.cached.history.epochs] for run in runs]
     _draw_curves(ax, shares, "cached")
     ax.set(ylabel="images skipped (%)", ylim=(0, None))
@@ -326,27 +306,18 @@ def skipped_by_epoch(runs: list[Comparison]) -> None:
 
 def accuracy_by_batch_size(runs: list[Comparison]) -> None:
     """Fig. 8: test accuracy after training over batch size; a point per seed, lines for means."""
-    _, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4), sharey=True)
-    for quantity, accuracies in (
-        ("plain", published.FIG8.plain_test),
-        ("cached", published.FIG8.cached_test),
-    ):
-        _batch_size_line(
-            axes[0], list(published.FIG8.batch_sizes), [[a] for a in accuracies], quantity
-        )
+    left, right = _panels(2)
+    for known in ("plain", "cached"):
+        accuracies = published.FIG8[[f"{known}_test"]].to_numpy().tolist()
+        _batch_size_line(left, published.FIG8.index.tolist(), accuracies, known)
     sizes = sorted({run.batch_size for run in runs})
+    by_size = [[run for run in runs if run.batch_size == size] for size in sizes]
     for condition in CONDITIONS:
-        values = [
-            [getattr(run, condition).test_accuracy for run in runs if run.batch_size == size]
-            for size in sizes
-        ]
-        _batch_size_line(axes[1], sizes, values, condition)
-    n = len(runs) // len(sizes)
-    axes[0].set(title="published, 60,000 images", ylabel="test accuracy (%)", ylim=(0, 102))
-    axes[1].set(title=f"this run, n = {n}")
-    for ax in axes:
-        ax.set_xlabel("batch size (images)")
-    _legend_below(axes[1])
+        values = [[getattr(run, condition).test_accuracy for run in group] for group in by_size]
+        _batch_size_line(right, sizes, values, condition)
+    left.set(title="published, 60,000 images", ylabel="test accuracy (%)", ylim=(0, 102))
+    right.set(title=f"this run, n = {len(by_size[0])}")
+    _legend_below(right)
 
 
 def _batch_size_line(ax: Axes, sizes: list[int], values: list[list[float]], quantity: str) -> None:
@@ -354,27 +325,28 @@ def _batch_size_line(ax: Axes, sizes: list[int], values: list[list[float]], quan
     for size, points in zip(sizes, values, strict=True):
         ax.scatter([size] * len(points), points, s=14, color=colour, marker=MARKERS[quantity])
     ax.plot(sizes, [fmean(points) for points in values], color=colour, lw=2, label=NAMES[quantity])
+    ax.set_xlabel("batch size (images)")
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(size) for size in sizes], rotation=45 if len(sizes) > 4 else 0)
 
 
-def input_scales(found: list[Scaled]) -> None:
+def input_scales(found: list[caching.Scaled]) -> None:
     """Fig. 7 in small for every input scale: test accuracy by epoch, plain and cached."""
-    _, axes = plt.subplots(1, len(found), figsize=(WIDTH, 3.2), sharey=True, squeeze=False)
+    axes = _panels(len(found), 3.2)
     names = {"255": "0 to 255", "unit": "0 to 1", "standardized": "standardized"}
-    for ax, scaled in zip(axes[0], found, strict=True):
+    for ax, scaled in zip(axes, found, strict=True):
         for condition in ("plain", "cached"):
             curves = [run.history.test_accuracies for run in getattr(scaled, condition)]
             _draw_curves(ax, curves, condition)
         ax.set(title=f"{names[scaled.input_scale]}, n = {len(scaled.plain)}", ylim=(0, 100))
         _epochs_axis(ax)
-    axes[0][0].set_ylabel("test accuracy (%)")
-    _legend_below(axes[0][-1])
+    axes[0].set_ylabel("test accuracy (%)")
+    _legend_below(axes[-1])
 
 
-def exits(found: list[list[ExitLayer]]) -> None:
+def exits(found: list[list[caching.ExitLayer]]) -> None:
     """Leaving a trained network early, by layer: who leaves, how often rightly, what it costs."""
-    _, ax = plt.subplots(figsize=(WIDTH, 3.4))
+    [ax] = _panels()
     layers = [row.layer for row in found[0]]
     lines = {
         "hits": ("images that leave early", "o", _COLOURS[0]),
@@ -399,25 +371,25 @@ def _row_title(runs: list[Row]) -> str:
 def map_training(rows: list[Row]) -> None:
     """Fig. 9: accuracy of base, map and control models; open points train, full points test."""
     groups = by_row(rows)
-    _, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 3.4), sharey=True, squeeze=False)
-    for ax, runs in zip(axes[0], groups, strict=True):
+    axes = _panels(len(groups))
+    for ax, runs in zip(axes, groups, strict=True):
         for position, model in enumerate(MODELS):
             known = [a for run in runs if (a := run.finished(model)) is not None]
             _points(ax, position - 0.15, [a.train for a in known], model, "none", turn=-1)
             _points(ax, position + 0.15, [a.test for a in known], model, turn=-1)
         ax.set(title=_row_title(runs), xlabel="accuracy (%)")
-    axes[0][0].set_yticks(range(len(MODELS)), [_label(NAMES[model], 18) for model in MODELS])
-    axes[0][0].invert_yaxis()
-    axes[0][-1].plot([], [], "o", color="k", fillstyle="none", label="train")
-    axes[0][-1].plot([], [], "o", color="k", label="test")
-    _legend_below(axes[0][-1])
+    axes[0].set_yticks(range(len(MODELS)), [_label(NAMES[model], 18) for model in MODELS])
+    axes[0].invert_yaxis()
+    axes[-1].plot([], [], "o", color="k", fillstyle="none", label="train")
+    axes[-1].plot([], [], "o", color="k", label="test")
+    _legend_below(axes[-1])
 
 
 def map_training_by_epoch(rows: list[Row]) -> None:
     """Section 7.2: test accuracy by epoch of training on maps; epoch 0 is the base model."""
     groups = by_row(rows)
-    _, axes = plt.subplots(1, len(groups), figsize=(WIDTH, 3.6), squeeze=False)
-    for ax, runs in zip(axes[0], groups, strict=True):
+    axes = _panels(len(groups), 3.6, sharey=False)
+    for ax, runs in zip(axes, groups, strict=True):
         for model in MODELS[1:]:
             curves = [
                 [run.accuracies["base"].test, *run.histories[model].test_accuracies]
@@ -427,8 +399,8 @@ def map_training_by_epoch(rows: list[Row]) -> None:
             _draw_curves(ax, curves, model, start=0)
         ax.set_title(_row_title(runs))
         _epochs_axis(ax)
-    axes[0][0].set_ylabel("test accuracy (%)")
-    _legend_below(axes[0][0], columns=2)
+    axes[0].set_ylabel("test accuracy (%)")
+    _legend_below(axes[0], columns=2)
 
 
 def undefined_losses(trials: list[Trial], guess: float, most: float = 100.0) -> None:
@@ -437,15 +409,16 @@ def undefined_losses(trials: list[Trial], guess: float, most: float = 100.0) -> 
     Crosses at the top are losses that are no number, or above `most`.
     """
     panels = "values below zero (share)", "dead units (share)", "first step / weights"
-    _, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.4), sharey=True)
+    axes = _panels(len(panels))
     for trial in trials:
         name = "originals" if trial.images == "originals" else "maps"
         lost = trial.last_loss is None or trial.last_loss > most
+        height = most if trial.last_loss is None else min(trial.last_loss, most)
         style = {"color": PALETTE[name], "marker": "x" if lost else MARKERS[name], "alpha": 0.7}
         label = f"{name}: undefined or above {most:g}" if lost else name
-        causes = trial.negative_share, trial.dead_share, trial.step
+        causes: tuple[Any, ...] = (trial.negative_share, trial.dead_share, trial.step)
         for ax, cause in zip(axes, causes, strict=True) if trial.history else ():
-            ax.plot(cause, most if lost else trial.last_loss, ls="none", label=label, **style)
+            ax.plot(cause, height, ls="none", label=label, **style)
     for ax, panel in zip(axes, panels, strict=True):
         ax.axhline(guess, color="k", ls=":", lw=1, label="guessing")
         ax.set(xlabel=panel, yscale="log")
@@ -472,21 +445,20 @@ def _points(
 def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
     """Fig. 10 as curves over eps, a panel per perturbation; a point per seed, lines for means."""
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True, sharey=True)
-    panels: dict[Perturbation, Victim | None] = {"sign noise": None}
-    panels |= {perturbation: source for source, perturbation in FGSM_ON.items()}
-    for ax, (perturbation, source) in zip(axes.flat, panels.items(), strict=True):
+    sources: dict[adversarial.Perturbation, adversarial.Victim | None] = {"sign noise": None}
+    sources |= {perturbation: source for source, perturbation in FGSM_ON.items()}
+    for ax, (perturbation, source) in zip(axes.flat, sources.items(), strict=True):
         for model in VICTIMS:
-            style = {"color": PALETTE[model], "marker": MARKERS[model]}
-            means = []
+            colour, means = PALETTE[model], []
             for eps in (0.0, *epsilons):
                 kind = perturbation if eps else "unchanged"
                 values = [run.accuracy(kind, eps, model) for run in runs]
                 known = [value for value in values if value is not None]
-                ax.plot([eps] * len(known), known, ls="", ms=4, alpha=0.5, **style)
+                ax.plot([eps] * len(known), known, MARKERS[model], ms=4, alpha=0.5, color=colour)
                 means.append(fmean(known) if known else float("nan"))
             line = "-" if model == source else "--"
-            ax.plot((0.0, *epsilons), means, color=PALETTE[model], lw=2, ls=line)
-        ax.set(title="sign noise" if source is None else f"FGSM by {NAMES[source]}", ylim=(-3, 102))
+            ax.plot((0.0, *epsilons), means, line, lw=2, color=colour)
+        ax.set(title=f"FGSM by {NAMES[source]}" if source else perturbation, ylim=(-3, 102))
     for model in VICTIMS:
         axes[1][1].plot([], [], color=PALETTE[model], marker=MARKERS[model], label=NAMES[model])
     axes[1][1].plot([], [], "k-", label="by its own gradient")
@@ -497,24 +469,17 @@ def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
     _legend_below(axes[1][1])
 
 
-def perturbed_examples(found: Examples, class_names: Sequence[str]) -> None:
+def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) -> None:
     """Fig. 10: images under each perturbation, with what both models take them for."""
     grid = _grid(len(found.kinds), found.images.shape[1], 1.1 * len(found.kinds))
-    for row, kind, images, base, maps in zip(
-        grid,
-        found.kinds,
-        found.images,
-        found.predictions["base"].tolist(),
-        found.predictions["maps"].tolist(),
-        strict=True,
-    ):
-        row[0].set_ylabel(_label(kind), rotation=0, ha="right", va="center", fontsize=9)
-        for ax, image, seen_by_base, seen_by_maps in zip(row, images, base, maps, strict=True):
-            _show_image(ax, image)
-            ax.set_title(
-                f"{_label(class_names[seen_by_base])} | {_label(class_names[seen_by_maps])}",
-                fontsize=9,
-            )
+    for row, axes in enumerate(grid):
+        axes[0].set_ylabel(
+            _label(found.kinds[row]), rotation=0, ha="right", va="center", fontsize=9
+        )
+        for column, ax in enumerate(axes):
+            _show_image(ax, found.images[row, column])
+            seen = [int(found.predictions[model][row, column]) for model in ("base", "maps")]
+            ax.set_title(" | ".join(_label(class_names[label]) for label in seen), fontsize=9)
 
 
 def benchmark_ratios(

@@ -8,8 +8,9 @@ columns of This run say over how many.  Recorded results will stand between the 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import product
+from operator import truediv
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from IPython.display import Markdown, display
@@ -17,49 +18,17 @@ from torch import Tensor
 
 from fmlib import published, stats
 from fmlib.data import Dataset
-from fmlib.experiments.adversarial_robustness import (
-    FGSM_ON,
-    VICTIMS,
-    Perturbation,
-    Robustness,
-    SignOfMasking,
-)
-from fmlib.experiments.caching import (
-    CONDITIONS,
-    Comparison,
-    Condition,
-    ExitLayer,
-    MissingClass,
-    Reading,
-    Run,
-    Scaled,
-    Stage,
-    Stages,
-)
-from fmlib.experiments.exploration import NETWORKS, SPLITS, Distances, OutlierRun, Split
-from fmlib.experiments.feature_map_regularization import (
-    MODELS,
-    Accuracy,
-    Model,
-    Row,
-    Trial,
-    WayRun,
-    by_row,
-)
+from fmlib.experiments import adversarial_robustness as adversarial
+from fmlib.experiments import caching, exploration
+from fmlib.experiments import feature_map_regularization as regularization
+from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Perturbation, Robustness
+from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison, Condition, Reading
+from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial, by_row
 from fmlib.map_images import WAYS
 
-CONDITION_NAMES: dict[Condition, str] = {
-    "plain": "plain",
-    "cached": "cached",
-    "random": "random skipping",
-}
-MODEL_NAMES: dict[Model, str] = {
-    "base": "base model",
-    "maps": "map model",
-    "originals": "control: originals",
-    "blurred": "control: blurred originals",
-    "untrained": "control: untrained maps",
-}
+KNOWN: tuple[Condition, ...] = ("plain", "cached")
+"""Conditions that the paper and the log have."""
 PERTURBATION_NAMES: dict[Perturbation, str] = {
     "unchanged": "unchanged",
     "released": "as released",
@@ -72,7 +41,7 @@ PERTURBATION_NAMES: dict[Perturbation, str] = {
     "own restarts": "PGD with restarts, each by its own gradient",
     "own squares": "Square Attack, each by its own outputs",
 }
-SIGNS_OF_MASKING: dict[SignOfMasking, str] = {
+SIGNS_OF_MASKING: dict[adversarial.SignOfMasking, str] = {
     "iterated": "one path of PGD (a) is weaker than FGSM (b)",
     "transfer": "FGSM by itself (a) is weaker than FGSM by another model (b)",
     "gradient-free": "PGD with restarts (a) is weaker than the Square Attack (b)",
@@ -91,14 +60,15 @@ def show(table: pd.DataFrame, caption: str, name: str) -> None:
     display(Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"))
 
 
-def spread(values: Sequence[float], digits: int = 1) -> str:
+def spread(values: Iterable[float], digits: int = 1) -> str:
     """Mean and range of one value per seed; a single value stands alone, none is a dash."""
-    if not values:
+    known = list(values)
+    if not known:
         return "–"
-    mean = f"{fmean(values):,.{digits}f}"
-    if len(values) == 1:
+    mean = f"{fmean(known):,.{digits}f}"
+    if len(known) == 1:
         return mean
-    return f"{mean} ({min(values):,.{digits}f}–{max(values):,.{digits}f})"
+    return f"{mean} ({min(known):,.{digits}f}–{max(known):,.{digits}f})"
 
 
 def finished(values: Sequence[float | None], digits: int = 1) -> str:
@@ -109,22 +79,48 @@ def finished(values: Sequence[float | None], digits: int = 1) -> str:
     return f"{spread(known, digits)}{note}"
 
 
+def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
+    """Mean and range of paired differences with their sign; pairs that diverged are counted."""
+    pairs = list(zip(values, reference, strict=True))
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    diverged = len(pairs) - len(differences)
+    note = f" ({diverged} of {len(pairs)} diverged)" if diverged else ""
+    if not differences:
+        return f"–{note}"
+    mean = f"{fmean(differences):+.1f}"
+    if len(differences) > 1:
+        mean += f" ({min(differences):+.1f} to {max(differences):+.1f})"
+    return mean + note
+
+
+def _number(value: float | None, form: str) -> str:
+    """One number, or a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
 def this_run(n: int) -> str:
     """Heading of the columns that were computed live, with the number of seeds."""
     return f"This run, n = {n}"
 
 
+def _frame(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) -> pd.DataFrame:
+    """One row per item, one column per heading with what its function says of the item."""
+    return pd.DataFrame([{head: say(item) for head, say in columns.items()} for item in items])
+
+
+def summary(rows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
+    """What a chapter comes to: quantity, published, authors' log, this run."""
+    return pd.DataFrame(rows, columns=["Quantity", "Published", "Authors' log", "This run"])
+
+
 def class_sizes(dataset: Dataset) -> pd.DataFrame:
     """Classes with their names and numbers of images."""
-    sizes = [
-        labels.bincount(minlength=dataset.n_classes).tolist()
+    train, test = (
+        [f"{count:,}" for count in labels.bincount(minlength=dataset.n_classes).tolist()]
         for labels in (dataset.train_labels, dataset.test_labels)
-    ]
-    rows = zip(dataset.class_names, *sizes, strict=True)
-    return pd.DataFrame(
-        [(str(i), _plain(name), f"{a:,}", f"{b:,}") for i, (name, a, b) in enumerate(rows)],
-        columns=["Class", "Name", "Training images", "Test images"],
     )
+    named = {"Class": map(str, range(len(train))), "Name": map(_plain, dataset.class_names)}
+    return pd.DataFrame(named | {"Training images": train, "Test images": test})
 
 
 def source(dataset: Dataset) -> str:
@@ -137,7 +133,7 @@ def _plain(text: str) -> str:
     return "".join(c if c.isalnum() or c in " -,/'()" else f"&#{ord(c)};" for c in text)
 
 
-def outlier_distances(found: Distances, dataset: Dataset) -> pd.DataFrame:
+def outlier_distances(found: exploration.Distances, dataset: Dataset) -> pd.DataFrame:
     """Fig. 2: distances to the centroid within a class, and those of its farthest images."""
     rows = []
     for label, positions in found.outliers.items():
@@ -159,7 +155,7 @@ def errors_by_decile(runs: list[OutlierRun]) -> pd.DataFrame:
     """Wrong answers by decile of distance among training and test images, their trend below."""
     rows = []
     for decile, n in enumerate(runs[0].errors["test"].counts):
-        train, test = ([run.errors[split].rates[decile] for run in runs] for split in SPLITS)
+        train, test = ([r.errors[split].rates[decile] for r in runs] for split in SPLITS)
         counts = spread([run.errors["train"].counts[decile] for run in runs], 0)
         gap = difference(test, train)
         rows.append((str(decile + 1), counts, spread(train), f"{n:,}", spread(test), gap))
@@ -169,7 +165,7 @@ def errors_by_decile(runs: list[OutlierRun]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=headings)
 
 
-def _trend(runs: list[OutlierRun], split: Split) -> str:
+def _trend(runs: list[OutlierRun], split: exploration.Split) -> str:
     return spread([run.errors[split].trend for run in runs], 2)
 
 
@@ -198,76 +194,62 @@ def exploration_summary(runs: list[OutlierRun]) -> pd.DataFrame:
     return summary([(key, "–", "–", f"{v}, n = {len(runs)}") for key, v in values.items()])
 
 
-def _at(values: Sequence[float], index: int, digits: int = 1) -> str:
-    return f"{values[index]:,.{digits}f}" if index < len(values) else "–"
+def _by_epoch(
+    runs: list[Comparison],
+    condition: Condition,
+    value: Callable[[Any], float],
+    digits: int = 1,
+) -> "pd.Series[str]":
+    """A number of every epoch (the index), over the seeds whose runs came so far."""
+    epochs = [e for run in runs for e in getattr(run, condition).history.epochs]
+    numbers = pd.Series([value(e) for e in epochs])
+    return numbers.groupby([e.epoch for e in epochs]).agg(lambda seeds: spread(seeds, digits))
 
 
-def _frame(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) -> pd.DataFrame:
-    """One row per item, one column per heading with what its function says of the item."""
-    return pd.DataFrame([{head: say(item) for head, say in columns.items()} for item in items])
+def _epoch_table(columns: dict[str, "pd.Series[str]"]) -> pd.DataFrame:
+    """Columns by epoch side by side, as far as those of this run go."""
+    last = max(column.index.max() for head, column in columns.items() if "This run" in head)
+    table = pd.DataFrame(columns).loc[:last].fillna("–").rename_axis("Epoch")
+    return table.reset_index().astype({"Epoch": str})
 
 
 def caching_accuracy(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: test accuracy in percent after every epoch, plain, cached and random."""
-
-    def ours(condition: Condition) -> Callable[[int], str]:
-        return lambda epoch: spread([e.test_accuracy for e in _epochs(runs, condition, epoch)])
-
-    return _frame(
-        range(max(len(run.plain.history.epochs) for run in runs)),
-        {
-            "Epoch": lambda epoch: str(epoch + 1),
-            "Published: plain": lambda epoch: _at(published.FIG7.plain_accuracy, epoch),
-            "Published: cached": lambda epoch: _at(published.FIG7.cached_accuracy, epoch),
-        }
-        | {f"{this_run(len(runs))}: {CONDITION_NAMES[c]}": ours(c) for c in CONDITIONS},
-    )
-
-
-def _epochs(runs: list[Comparison], condition: Condition, epoch: int) -> list[Any]:
-    """An epoch of each seed; runs that ended before it are left out."""
-    histories = [getattr(run, condition).history.epochs for run in runs]
-    return [epochs[epoch] for epochs in histories if epoch < len(epochs)]
+    columns = {f"Published: {c}": published.FIG7[c].map("{:.1f}".format) for c in KNOWN}
+    for c, name in CONDITION_NAMES.items():
+        columns[f"{this_run(len(runs))}: {name}"] = _by_epoch(runs, c, lambda e: e.test_accuracy)
+    return _epoch_table(columns)
 
 
 def caching_hits(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: images skipped in every epoch, as a share, and images trained on."""
-    hits = [100 * h / 60_000 for h in published.FIG7.hits]
-    columns: dict[str, Callable[[int], str]] = {
-        "Epoch": lambda i: str(i + 1),
-        "Published: skipped (%)": lambda i: _at(hits, i),
-        "Published: trained": lambda i: _at(published.FIG7.trained, i, 0),
-        f"{this_run(len(runs))}: skipped (%)": lambda i: spread(
-            [100 * e.skipped / e.seen for e in _epochs(runs, "cached", i)]
-        ),
-        "This run: trained": lambda i: spread([e.trained for e in _epochs(runs, "cached", i)], 0),
-        "This run: random, trained": lambda i: spread(
-            [e.trained for e in _epochs(runs, "random", i)], 0
-        ),
-    }
-    return _frame(range(max(len(run.cached.history.epochs) for run in runs)), columns)
+    hits, trained = 100 * published.FIG7["hits"] / 60_000, published.FIG7["trained"]
+    skipped = _by_epoch(runs, "cached", lambda e: 100 * e.skipped / e.seen)
+    return _epoch_table(
+        {
+            "Published: skipped (%)": hits.map("{:.1f}".format),
+            "Published: trained": trained.map("{:,}".format),
+            f"{this_run(len(runs))}: skipped (%)": skipped,
+            "This run: trained": _by_epoch(runs, "cached", lambda e: e.trained, 0),
+            "This run: random, trained": _by_epoch(runs, "random", lambda e: e.trained, 0),
+        }
+    )
 
 
 def caching_seconds(runs: list[Comparison]) -> pd.DataFrame:
     """Fig. 7: median seconds per epoch, and their ratio to plain training."""
-    log = {
-        c: median(
-            e.seconds for e in published.authors_log() if (e.batch_size, e.training) == (4096, c)
-        )
-        for c in ("plain", "cached")
-    }
+    log = published.authors_log().query("batch_size == 4096")
+    logged = log.groupby("training")["seconds"].median()
     ours = {
         c: [median(e.seconds for e in getattr(run, c).history.epochs) for run in runs]
         for c in CONDITIONS
     }
     columns: dict[str, Callable[[Condition], str]] = {
         "Training": lambda c: CONDITION_NAMES[c],
-        "Authors' log: seconds": lambda c: f"{log[c]:.1f}" if c in log else "–",
-        "Authors' log: ratio": lambda c: f"{log[c] / log['plain']:.2f}" if c in log else "–",
+        "Authors' log: seconds": lambda c: _number(logged.get(c), ".1f"),
+        "Authors' log: ratio": lambda c: _number((logged / logged["plain"]).get(c), ".2f"),
         f"{this_run(len(runs))}: seconds": lambda c: spread(ours[c], 2),
-        "This run: ratio": lambda c: spread(
-            [a / b for a, b in zip(ours[c], ours["plain"], strict=True)], 2
-        ),
+        "This run: ratio": lambda c: spread(map(truediv, ours[c], ours["plain"]), 2),
     }
     return _frame(CONDITIONS, columns)
 
@@ -281,71 +263,62 @@ def batch_sizes(runs: list[Comparison]) -> pd.DataFrame:
     for size, split in product(sorted({run.batch_size for run in runs}), ("train", "test")):
         chosen = [run for run in runs if run.batch_size == size]
         row = {"Batch size": str(size), "Images": split}
-        for known in ("plain", "cached"):
-            row[f"Published: {known}"] = _published_fig8(size, known, split)
+        for c in KNOWN:
+            value = published.FIG8[f"{c}_{split}"].get(size)
+            row[f"Published: {c}"] = _number(value, ".3f" if value == 99.685 else ".2f")
         row["Authors' log: epochs without a hit"] = _log_epochs_without_hit(size)
-        for c in CONDITIONS:
+        for c, name in CONDITION_NAMES.items():
             ours = [getattr(getattr(run, c), f"{split}_accuracy") for run in chosen]
-            row[f"{this_run(len(chosen))}: {CONDITION_NAMES[c]}"] = spread(ours)
+            row[f"{this_run(len(chosen))}: {name}"] = spread(ours)
         row["This run: epochs without a hit"] = _epochs_without_hit([r.cached for r in chosen])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _published_fig8(size: int, condition: str, split: str) -> str:
-    if size not in published.FIG8.batch_sizes:
-        return "–"
-    values = getattr(published.FIG8, f"{condition}_{split}")
-    value = values[published.FIG8.batch_sizes.index(size)]
-    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
-
-
 def _log_epochs_without_hit(size: int) -> str:
     log = published.authors_log()
-    hits = [e.hits for e in log if (e.batch_size, e.training) == (size, "cached")]
-    return f"{hits.count(0)} of {len(hits)}" if hits else "–"
+    hits = log[(log["batch_size"] == size) & (log["training"] == "cached")]["hits"]
+    return f"{(hits == 0).sum()} of {len(hits)}" if len(hits) else "–"
 
 
-def _epochs_without_hit(runs: list[Run]) -> str:
+def _epochs_without_hit(runs: list[caching.Run]) -> str:
     """By seed."""
     histories = [run.history.epochs for run in runs]
     return ", ".join(f"{sum(e.skipped == 0 for e in h)} of {len(h)}" for h in histories)
 
 
-def similarity_stages(found: list[Stages]) -> pd.DataFrame:
+def similarity_stages(found: list[caching.Stages]) -> pd.DataFrame:
     """Fig. 5 and 6: how similar ten images are to ten cached vectors, early and late."""
-    n = f", n = {len(found)}"
-    early, late = [f.early for f in found], [f.late for f in found]
-    stages = (
-        ("early (Fig. 5)", early, published.FIG5, "1"),
-        ("late (Fig. 6)", late, published.FIG6, "–"),
-    )
-    rows = []
-    for name, seeds, known, _ in stages:
+    rows, n = [], len(found)
+    to_own = "class least similar to its own vector, all test images"
+    for name, known, seeds in (
+        ("early (Fig. 5)", published.FIG5, [stages.early for stages in found]),
+        ("late (Fig. 6)", published.FIG6, [stages.late for stages in found]),
+    ):
         lowest = spread([_lowest(stage).min().item() for stage in seeds], 3)
-        rows.append((f"lowest similarity, {name}", f"{known.lowest:.3f}", lowest + n))
-    for name, seeds, known, _ in stages:
-        classes = [int(stage.labels[_lowest(stage).argmin()]) for stage in seeds]
-        rows.append((f"class of that image, {name}", str(known.image), _listed(classes) + n))
-    for name, seeds, _, own in stages:
-        classes = [int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds]
-        quantity = f"class least similar to its own vector, all test images, {name}"
-        rows.append((quantity, own, _listed(classes) + n))
-    lower = sum(
-        bool(b.similarity.min() < a.similarity.min()) for a, b in zip(early, late, strict=True)
-    )
+        classes = _listed(int(stage.labels[_lowest(stage).argmin()]) for stage in seeds)
+        least = _listed(int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds)
+        own = str(known.image) if known.image == known.cached else "–"
+        rows += [
+            (f"lowest similarity, {name}", f"{known.lowest:.3f}", f"{lowest}, n = {n}"),
+            (f"class of that image, {name}", str(known.image), f"{classes}, n = {n}"),
+            (f"{to_own}, {name}", own, f"{least}, n = {n}"),
+        ]
+    rows = [*rows[::3], *rows[1::3], *rows[2::3]]  # each quantity early and late
+    lower = [bool(late.similarity.min() < early.similarity.min()) for early, late, _ in found]
     quantity = "seeds in which the late similarities reach lower than the early ones"
-    rows.append((quantity, "no", f"{lower} of {len(found)}"))
+    rows.append((quantity, "no", f"{sum(lower)} of {n}"))
     return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
 
 
-def _lowest(stage: Stage) -> Tensor:
+def _lowest(stage: caching.Stage) -> Tensor:
     """Lowest similarity of each image (images,) to a cached vector that is defined."""
     return stage.similarity.nan_to_num(nan=1.0).amin(dim=1)
 
 
-def _listed(values: Sequence[int]) -> str:
-    return ", ".join(map(str, values))
+def _listed(values: Iterable[object]) -> str:
+    """One value per seed, side by side; none is a dash."""
+    return ", ".join(map(str, values)) or "–"
 
 
 def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.DataFrame:
@@ -354,29 +327,32 @@ def readings(found: list[Reading], against: Literal["previous", "first"]) -> pd.
     The change of the share skipped is that of the last epoch, paired by seed, against the row
     before or the first row.
     """
-
     n = this_run(len(found[0].runs))
-
-    def skipped(number: int) -> list[float]:
-        return [run.skipped(-1) for run in found[number].runs]
-
-    def change(number: int) -> str:
-        other = number - 1 if against == "previous" else 0
-        return difference(skipped(number), skipped(other)) if number else "–"
-
-    columns: dict[str, Callable[[int], str]] = {
-        "Option": lambda i: found[i].option or "–",
-        "Set to": lambda i: found[i].value or "no cache",
-        f"{n}: skipped, last epoch (%)": lambda i: spread(skipped(i)),
-        "This run: change of that share (points)": change,
-        "This run: test accuracy (%)": lambda i: spread([r.test_accuracy for r in found[i].runs]),
-    }
-    return _frame(range(len(found)), columns)
+    skipped = [[run.skipped(-1) for run in reading.runs] for reading in found]
+    others = skipped[:-1] if against == "previous" else skipped[:1] * (len(found) - 1)
+    return pd.DataFrame(
+        {
+            "Option": [reading.option or "–" for reading in found],
+            "Set to": [reading.value or "no cache" for reading in found],
+            f"{n}: skipped, last epoch (%)": [spread(share) for share in skipped],
+            "This run: change of that share (points)": ["–", *map(difference, skipped[1:], others)],
+            "This run: test accuracy (%)": [spread(_final(reading.runs)) for reading in found],
+        }
+    )
 
 
-def missing_class(found: list[MissingClass]) -> pd.DataFrame:
+def _final(runs: list[caching.Run]) -> list[float]:
+    return [run.test_accuracy for run in runs]
+
+
+def _mean_skipped(runs: list[caching.Run]) -> list[float]:
+    """Mean over the epochs of the share skipped, in percent, by seed."""
+    return [fmean(100 * e.skipped / e.seen for e in run.history.epochs) for run in runs]
+
+
+def missing_class(found: list[caching.MissingClass]) -> pd.DataFrame:
     """Probability in percent that an epoch's first batch misses a class."""
-    columns: dict[str, Callable[[MissingClass], str]] = {
+    columns: dict[str, Callable[[caching.MissingClass], str]] = {
         "Batch size": lambda row: str(row.batch_size),
         "Authors' log: epochs without a hit": lambda row: _log_epochs_without_hit(row.batch_size),
         "This run: exact (%)": lambda row: f"{100 * row.exact:.3g}",
@@ -392,30 +368,23 @@ def missing_class_effect(found: list[Reading]) -> pd.DataFrame:
     columns: dict[str, Callable[[Reading], str]] = {
         "Cache": lambda reading: names[reading.value],
         f"{n}: epochs without a hit": lambda reading: _epochs_without_hit(reading.runs),
-        "This run: skipped (%)": lambda reading: spread([_mean_skipped(r) for r in reading.runs]),
-        "This run: test accuracy (%)": lambda reading: spread(
-            [r.test_accuracy for r in reading.runs]
-        ),
+        "This run: skipped (%)": lambda reading: spread(_mean_skipped(reading.runs)),
+        "This run: test accuracy (%)": lambda reading: spread(_final(reading.runs)),
     }
     return _frame(found, columns)
 
 
-def _mean_skipped(run: Run) -> float:
-    return fmean(run.skipped(epoch) for epoch in range(len(run.history.epochs)))
-
-
-def input_scales(found: list[Scaled]) -> pd.DataFrame:
+def input_scales(found: list[caching.Scaled]) -> pd.DataFrame:
     """Fig. 7 in small, by input scale: accuracies and images skipped in percent."""
-
-    def final(runs: list[Run]) -> list[float]:
-        return [run.test_accuracy for run in runs]
-
-    columns: dict[str, Callable[[Scaled], str]] = {
+    n = this_run(len(found[0].plain))
+    columns: dict[str, Callable[[caching.Scaled], str]] = {
         "Input scale": lambda s: s.input_scale,
-        f"{this_run(len(found[0].plain))}: plain": lambda s: spread(final(s.plain)),
-        "This run: cached": lambda s: spread(final(s.cached)),
-        "This run: cached − plain (points)": lambda s: difference(final(s.cached), final(s.plain)),
-        "This run: skipped (%)": lambda s: spread([_mean_skipped(run) for run in s.cached]),
+        f"{n}: plain": lambda s: spread(_final(s.plain)),
+        "This run: cached": lambda s: spread(_final(s.cached)),
+        "This run: cached − plain (points)": (
+            lambda s: difference(_final(s.cached), _final(s.plain))
+        ),
+        "This run: skipped (%)": lambda s: spread(_mean_skipped(s.cached)),
     }
     return _frame(found, columns)
 
@@ -431,7 +400,7 @@ EXITS = {
 }
 
 
-def exits(found: list[list[ExitLayer]], timed: bool = False) -> pd.DataFrame:
+def exits(found: list[list[caching.ExitLayer]], timed: bool = False) -> pd.DataFrame:
     """Leaving a trained network at a layer: rates and accuracies in percent, or times."""
     columns = {"time": "seconds, ratio to no exits"} if timed else EXITS
     return pd.DataFrame(
@@ -441,26 +410,52 @@ def exits(found: list[list[ExitLayer]], timed: bool = False) -> pd.DataFrame:
     )
 
 
+def caching_summary(runs: list[Comparison], sweep: list[Comparison]) -> pd.DataFrame:
+    """What chapter 02 comes to: final accuracies, paired differences, share skipped."""
+    n, paired = f", n = {len(runs)}", "(points, paired by seed)"
+    printed, hits = published.FIG7.iloc[-1], published.FIG7["hits"].mean()
+    logged = published.authors_final().loc[4096]["final_test"]
+    final = {c: _final([getattr(run, c) for run in runs]) for c in CONDITIONS}
+    gain, logged_gain = (known["cached"] - known["plain"] for known in (printed, logged))
+    rows = []
+    for c, name in CONDITION_NAMES.items():
+        known = _number(printed.get(c), ".1f"), _number(logged.get(c), ".2f")
+        rows.append((f"Fig. 7, final test accuracy (%): {name}", *known, spread(final[c]) + n))
+    known = f"{gain:+.1f}", f"{logged_gain:+.2f}"
+    ours = difference(final["cached"], final["plain"]) + n
+    rows.append((f"cached − plain {paired}", *known, ours))
+    ours = difference(final["cached"], final["random"]) + n
+    rows.append((f"cached − random skipping {paired}", "–", "–", ours))
+    ours = spread(_mean_skipped([run.cached for run in runs])) + n
+    rows.append(("images skipped (% of an epoch, mean)", f"{100 * hits / 60_000:.1f}", "–", ours))
+    wins = _wins(published.FIG8["cached_test"], published.FIG8["plain_test"])
+    ours = _wins(_final([run.cached for run in sweep]), _final([run.plain for run in sweep]))
+    rows.append(("Fig. 8, runs in which cached reaches plain test accuracy", wins, "–", ours))
+    return summary(rows)
+
+
+def _wins(values: Iterable[float], reference: Iterable[float]) -> str:
+    wins = [a >= b for a, b in zip(values, reference, strict=True)]
+    return f"{sum(wins)} of {len(wins)}"
+
+
 def map_training(rows: list[Row]) -> pd.DataFrame:
     """Fig. 9: train and test accuracy in percent of base, map and control models."""
     table = []
-    for runs in by_row(rows):
-        known = _fig9(runs[0])
-        printed = {"base": known[2:4], "maps": known[4:6]} if known else {}
-        for model in MODELS:
-            train, test = printed.get(model, (None, None))
-            ours = [run.finished(model) for run in runs]
-            table.append(
-                {
-                    "Row": _row_name(runs[0]) if model == MODELS[0] else "",
-                    "Model": MODEL_NAMES[model],
-                    "Published: train": "–" if train is None else f"{train:.2f}",
-                    "Published: test": "–" if test is None else f"{test:.2f}",
-                    f"{this_run(len(runs))}: train": finished(_split(ours, "train")),
-                    "This run: test": finished(_split(ours, "test")),
-                    "This run: train − test": finished(_gaps(ours)),
-                }
-            )
+    for runs, (model, name) in product(by_row(rows), MODEL_NAMES.items()):
+        known = getattr(_fig9(runs[0]), model, None)
+        ours = [run.finished(model) for run in runs]
+        table.append(
+            {
+                "Row": _row_name(runs[0]) if model == "base" else "",
+                "Model": name,
+                "Published: train": _number(getattr(known, "train", None), ".2f"),
+                "Published: test": _number(getattr(known, "test", None), ".2f"),
+                f"{this_run(len(runs))}: train": finished(_part(ours, "train")),
+                "This run: test": finished(_part(ours, "test")),
+                "This run: train − test": finished(_part(ours, "gap")),
+            }
+        )
     return pd.DataFrame(table)
 
 
@@ -479,18 +474,14 @@ def _row_name(row: Row) -> str:
     return f"{batch} (published: {known.batch_size})"
 
 
-def _split(
-    accuracies: Sequence[Accuracy | None], split: Literal["train", "test"]
-) -> list[float | None]:
-    return [None if a is None else getattr(a, split) for a in accuracies]
+Part = Literal["train", "test", "gap"]
 
 
-def _gaps(accuracies: Sequence[Accuracy | None]) -> list[float | None]:
-    """Train minus test accuracy in points."""
-    return [None if a is None else a.train - a.test for a in accuracies]
+def _part(accuracies: Iterable[regularization.Accuracy | None], part: Part) -> list[float | None]:
+    return [getattr(accuracy, part, None) for accuracy in accuracies]
 
 
-def ways(runs: list[WayRun]) -> pd.DataFrame:
+def ways(runs: list[regularization.WayRun]) -> pd.DataFrame:
     """Test accuracy in percent after short training, by the way of making images of maps."""
     table = []
     absent = ("base", "on_maps"), ("originals", "on_maps"), ("channels", "on_originals")
@@ -528,24 +519,19 @@ def undefined_losses(trials: list[Trial]) -> pd.DataFrame:
             f"Last loss at {rate:g}": _end,
             f"Dead units at {rate:g}": lambda trial: _number(trial.dead_share_after, ".0%"),
         }
-        chosen = [trial for trial in trials if trial.learning_rate == rate]
-        tables.append(_by_seed(chosen, columns))
+        tables.append(_by_seed([t for t in trials if t.learning_rate == rate], columns))
     return reduce(pd.merge, tables)
 
 
 def _by_seed(trials: list[Trial], columns: dict[str, Callable[[Trial], str]]) -> pd.DataFrame:
     """A row per kind of trial, with the seeds' values side by side in each cell."""
-    keys = {"Network": "activation", "Input": "input_scale", "Trained on": "images"}
-    rows = [
-        {head: getattr(trial, name) for head, name in keys.items()}
-        | {head: cell(trial) for head, cell in columns.items()}
-        for trial in trials
-    ]
-    return pd.DataFrame(rows).groupby([*keys], sort=False).agg(", ".join).reset_index()
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+    keys: dict[str, Callable[[Trial], str]] = {
+        "Network": lambda trial: trial.activation,
+        "Input": lambda trial: trial.input_scale,
+        "Trained on": lambda trial: trial.images,
+    }
+    rows = _frame(trials, keys | columns)
+    return rows.groupby([*keys], sort=False).agg(", ".join).reset_index()
 
 
 def _end(trial: Trial) -> str:
@@ -554,31 +540,44 @@ def _end(trial: Trial) -> str:
     return f"{end.loss} ({end.epoch}:{end.step})" if end else _number(trial.last_loss, ".2g")
 
 
+def map_training_summary(rows: list[Row]) -> pd.DataFrame:
+    """What chapter 03 comes to: change of test accuracy and of the train-test gap."""
+    table = []
+    references: tuple[regularization.Model, ...] = ("base", "originals")
+    for runs, model in product(by_row(rows), references):
+        known = _fig9(runs[0]) if model == "base" else None
+        maps, other = ([run.finished(m) for run in runs] for m in ("maps", model))
+        pair = f"Fig. 9, {_row_name(runs[0])}: map model − {MODEL_NAMES[model]}"
+        parts: dict[Part, str] = {"test": "test accuracy", "gap": "train − test gap"}
+        for part, name in parts.items():
+            change = known and getattr(known.maps, part) - getattr(known.base, part)
+            ours = f"{difference(_part(maps, part), _part(other, part))}, n = {len(runs)}"
+            table.append((f"{pair}, {name} (points)", _number(change, "+.2f"), "–", ours))
+    return summary(table)
+
+
 def clean_accuracy(runs: list[Robustness], chance: float) -> pd.DataFrame:
     """Accuracy in percent of the three models on unchanged images."""
+    n = this_run(len(runs))
     rows = [
-        (
-            MODEL_NAMES[model],
-            finished([run.clean_accuracy("test", model) for run in runs]),
-            finished([run.clean_accuracy("held_out", model) for run in runs]),
-        )
+        {
+            "Model": MODEL_NAMES[model],
+            f"{n}: test": finished([run.clean_accuracy("test", model) for run in runs]),
+            "This run: held-out": finished([run.clean_accuracy("held_out", model) for run in runs]),
+        }
         for model in VICTIMS
     ]
-    rows.append(("always the most frequent class", f"{chance:.1f}", "–"))
-    heading = this_run(len(runs))
-    return pd.DataFrame(rows, columns=["Model", f"{heading}: test", "This run: held-out"])
+    guess = {"Model": "always the most frequent class", f"{n}: test": f"{chance:.1f}"}
+    return pd.DataFrame([*rows, guess]).fillna("–")
 
 
 def released_robustness(runs: list[Robustness]) -> pd.DataFrame:
     """Fig. 10: accuracy in percent on images perturbed as released, and after the clamp alone."""
-    printed = {row.eps: row for row in published.FIG10}
     rows = []
     for eps in _epsilons(runs, "released"):
-        row = {
-            "ε": f"{eps:g}" + (" (clamp alone)" if eps == 0 else ""),
-            "Published: base": f"{printed[eps].base:.2f}" if eps in printed else "–",
-            "Published: maps": f"{printed[eps].maps:.2f}" if eps in printed else "–",
-        }
+        row = {"ε": f"{eps:g}" + (" (clamp alone)" if eps == 0 else "")}
+        for model in published.FIG10:
+            row[f"Published: {model}"] = _number(published.FIG10[model].get(eps), ".2f")
         rows.append(row | _victims(runs, "released", eps))
     return pd.DataFrame(rows)
 
@@ -590,17 +589,15 @@ def attacks(runs: list[Robustness]) -> pd.DataFrame:
 
 def own_attacks(runs: list[Robustness]) -> pd.DataFrame:
     """Accuracy in percent of each model under attacks on itself, on the same images."""
-    return _perturbed(runs, ["own fgsm", "own pgd", "own restarts", "own squares"])
+    return _perturbed(runs, get_args(adversarial.Own))
 
 
-def _perturbed(runs: list[Robustness], perturbations: Sequence[Perturbation]) -> pd.DataFrame:
-    rows = [
+def _perturbed(runs: list[Robustness], perturbations: Iterable[Perturbation]) -> pd.DataFrame:
+    return pd.DataFrame(
         {"Perturbation": PERTURBATION_NAMES[perturbation], "ε": f"{eps:g}"}
         | _victims(runs, perturbation, eps)
-        for perturbation in perturbations
-        for eps in _epsilons(runs, "own fgsm")
-    ]
-    return pd.DataFrame(rows)
+        for perturbation, eps in product(perturbations, _epsilons(runs, "own fgsm"))
+    )
 
 
 def _epsilons(runs: list[Robustness], perturbation: Perturbation) -> list[float]:
@@ -609,31 +606,29 @@ def _epsilons(runs: list[Robustness], perturbation: Perturbation) -> list[float]
 
 def _victims(runs: list[Robustness], perturbation: Perturbation, eps: float) -> dict[str, str]:
     """One column per model; of shared images, those by a model's own gradient are marked."""
-    return {
-        f"{this_run(len(runs))}: {MODEL_NAMES[model]}": finished(
-            [run.accuracy(perturbation, eps, model) for run in runs]
-        )
-        + (" white-box" if perturbation == FGSM_ON[model] else "")
-        for model in VICTIMS
-    }
+    cells = {}
+    for model in VICTIMS:
+        cell = finished([run.accuracy(perturbation, eps, model) for run in runs])
+        mark = " white-box" if perturbation == FGSM_ON[model] else ""
+        cells[f"{this_run(len(runs))}: {MODEL_NAMES[model]}"] = cell + mark
+    return cells
 
 
 def masking(runs: list[Robustness], eps: float) -> pd.DataFrame:
     """Signs that gradients are hidden, by model: numbers in percent, and in how many seeds."""
     table = []
-    for sign, name in SIGNS_OF_MASKING.items():
-        for model in VICTIMS:
-            pairs = [found[sign] for run in runs if (found := run.masking(model, eps))]
-            seen = sum(a > b for a, b in pairs)
-            table.append(
-                {
-                    "Sign of masking": name,
-                    "Model": MODEL_NAMES[model],
-                    f"{this_run(len(runs))}: a (%)": spread([a for a, _ in pairs]),
-                    "This run: b (%)": spread([b for _, b in pairs]),
-                    "Seen": f"yes, {seen} of {len(pairs)}" if seen else "no" if pairs else "–",
-                }
-            )
+    for (sign, name), model in product(SIGNS_OF_MASKING.items(), VICTIMS):
+        pairs = [found[sign] for run in runs if (found := run.masking(model, eps))]
+        seen = sum(a > b for a, b in pairs)
+        table.append(
+            {
+                "Sign of masking": name,
+                "Model": MODEL_NAMES[model],
+                f"{this_run(len(runs))}: a (%)": spread(a for a, _ in pairs),
+                "This run: b (%)": spread(b for _, b in pairs),
+                "Seen": f"yes, {seen} of {len(pairs)}" if seen else "no" if pairs else "–",
+            }
+        )
     return pd.DataFrame(table)
 
 
@@ -649,143 +644,26 @@ def paired_images(runs: list[Robustness]) -> pd.DataFrame:
                 {
                     "Perturbation": name,
                     "ε": f"{eps:g}",
-                    "Images": ", ".join(sorted({f"{o.n:,}" for o in found})) or "–",
-                    "Only base right": ", ".join(str(o.only_base) for o in found) or "–",
-                    "Only maps right": ", ".join(str(o.only_maps) for o in found) or "–",
-                    "p": ", ".join("<0.001" if x < 0.001 else f"{x:.3f}" for x in p) or "–",
+                    "Images": _listed(sorted({f"{o.n:,}" for o in found})),
+                    "Only base right": _listed(o.only_base for o in found),
+                    "Only maps right": _listed(o.only_maps for o in found),
+                    "p": _listed("<0.001" if x < 0.001 else f"{x:.3f}" for x in p),
                 }
             )
     return pd.DataFrame(table)
 
 
-def summary(rows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
-    """What a chapter comes to: quantity, published, authors' log, this run."""
-    return pd.DataFrame(rows, columns=["Quantity", "Published", "Authors' log", "This run"])
-
-
-def caching_summary(runs: list[Comparison], sweep: list[Comparison]) -> pd.DataFrame:
-    """What chapter 02 comes to: final accuracies, paired differences, share skipped."""
-    final = {c: [getattr(run, c).test_accuracy for run in runs] for c in CONDITIONS}
-    skipped = [100 * fmean(e.skipped / e.seen for e in run.cached.history.epochs) for run in runs]
-    log = published.authors_final()
-    logged = {c: log[4096, c].test_accuracy for c in ("plain", "cached")}
-    plain, cached = published.FIG7.plain_accuracy[-1], published.FIG7.cached_accuracy[-1]
-    known: dict[Condition, tuple[str, str]] = {
-        "plain": (f"{plain:.1f}", f"{logged['plain']:.2f}"),
-        "cached": (f"{cached:.1f}", f"{logged['cached']:.2f}"),
-        "random": ("–", "–"),
-    }
-    n = f", n = {len(runs)}"
-    return summary(
-        [
-            *(
-                (
-                    f"Fig. 7, final test accuracy (%): {CONDITION_NAMES[c]}",
-                    *known[c],
-                    spread(final[c]) + n,
-                )
-                for c in CONDITIONS
-            ),
-            (
-                "cached − plain (points, paired by seed)",
-                f"{cached - plain:+.1f}",
-                f"{logged['cached'] - logged['plain']:+.2f}",
-                difference(final["cached"], final["plain"]) + n,
-            ),
-            (
-                "cached − random skipping (points, paired by seed)",
-                "–",
-                "–",
-                difference(final["cached"], final["random"]) + n,
-            ),
-            (
-                "images skipped (% of an epoch, mean)",
-                f"{100 * fmean(published.FIG7.hits) / 60_000:.1f}",
-                "–",
-                spread(skipped) + n,
-            ),
-            (
-                "Fig. 8, runs in which cached reaches plain test accuracy",
-                _wins(published.FIG8.cached_test, published.FIG8.plain_test),
-                "–",
-                _wins(
-                    [run.cached.test_accuracy for run in sweep],
-                    [run.plain.test_accuracy for run in sweep],
-                ),
-            ),
-        ]
-    )
-
-
-def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
-    """Mean and range of paired differences with their sign; pairs that diverged are counted."""
-    pairs = list(zip(values, reference, strict=True))
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
-    diverged = len(pairs) - len(differences)
-    note = f" ({diverged} of {len(pairs)} diverged)" if diverged else ""
-    if not differences:
-        return f"–{note}"
-    mean = f"{fmean(differences):+.1f}"
-    if len(differences) > 1:
-        mean += f" ({min(differences):+.1f} to {max(differences):+.1f})"
-    return mean + note
-
-
-def _wins(values: Sequence[float], reference: Sequence[float]) -> str:
-    return f"{sum(a >= b for a, b in zip(values, reference, strict=True))} of {len(values)}"
-
-
-def map_training_summary(rows: list[Row]) -> pd.DataFrame:
-    """What chapter 03 comes to: change of test accuracy and of the train-test gap."""
-    table = []
-    for runs in by_row(rows):
-        known, n = _fig9(runs[0]), f", n = {len(runs)}"
-        where = f"Fig. 9, {_row_name(runs[0])}: map model"
-        maps = [run.finished("maps") for run in runs]
-        references: tuple[Model, ...] = ("base", "originals")
-        for model in references:
-            other = [run.finished(model) for run in runs]
-            pair = f"{where} − {MODEL_NAMES[model]}"
-            printed = known if model == "base" else None
-            table += [
-                (
-                    f"{pair}, test accuracy (points)",
-                    f"{printed.maps_test - printed.base_test:+.2f}" if printed else "–",
-                    "–",
-                    difference(_split(maps, "test"), _split(other, "test")) + n,
-                ),
-                (
-                    f"{pair}, train − test gap (points)",
-                    f"{_gap_change(printed):+.2f}" if printed else "–",
-                    "–",
-                    difference(_gaps(maps), _gaps(other)) + n,
-                ),
-            ]
-    return summary(table)
-
-
-def _gap_change(row: published.Fig9Row) -> float:
-    return (row.maps_train - row.maps_test) - (row.base_train - row.base_test)
-
-
 def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
     """What chapter 04 comes to: map model minus base model by perturbation, signs of masking."""
-    printed = {row.eps: row for row in published.FIG10}
-    table = []
+    rows = []
     shown: list[Perturbation] = ["released", "fgsm on base", "fgsm on maps", "own restarts"]
-    for perturbation in shown:
-        for eps in _epsilons(runs, "released" if perturbation == "released" else "own fgsm"):
-            known = printed.get(eps) if perturbation == "released" else None
-            maps = [run.accuracy(perturbation, eps, "maps") for run in runs]
-            base = [run.accuracy(perturbation, eps, "base") for run in runs]
+    for kind in shown:
+        released = kind == "released"
+        for eps in _epsilons(runs, "released" if released else "own fgsm"):
             detail = "clamp alone" if eps == 0 else f"ε = {eps:g}"
-            name = PERTURBATION_NAMES[perturbation]
-            table.append(
-                (
-                    f"Fig. 10, {name}, {detail}: map − base model (points)",
-                    "–" if known is None else f"{known.maps - known.base:+.2f}",
-                    "–",
-                    f"{difference(maps, base)}, n = {len(runs)}",
-                )
-            )
-    return summary(table)
+            quantity = f"Fig. 10, {PERTURBATION_NAMES[kind]}, {detail}: map − base model (points)"
+            known = (published.FIG10["maps"] - published.FIG10["base"]).get(eps)
+            maps, base = ([run.accuracy(kind, eps, m) for run in runs] for m in ("maps", "base"))
+            ours = f"{difference(maps, base)}, n = {len(runs)}"
+            rows.append((quantity, _number(known if released else None, "+.2f"), "–", ours))
+    return summary(rows)

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from fmlib import attacks
-from fmlib.experiments.common import Count, Settings, continue_training
+from fmlib.experiments.common import Count, Result, Settings, setting, trained_copy
+from fmlib.map_images import map_training_set, repeat_images
 from fmlib.training import Divergence, evaluate, fit, predict
 
 Victim = Literal["base", "maps", "originals"]
@@ -35,20 +36,36 @@ Epsilons = Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)]
 class RobustnessSettings(Settings):
     """Settings of chapter 04."""
 
-    n_held_out: Count = Field(description="images kept from training, to be attacked")
-    batch_size: Count = Field(description="batch size of all training")
-    epochs: Count = Field(description="epochs of the base model")
-    map_epochs: Count = Field(description="epochs on the feature maps")
-    map_images: Count = Field(description="images whose feature maps are trained on")
-    layer: str = Field(description="layer whose feature maps become images")
-    epsilons: Epsilons = Field(description="largest changes of a pixel in the tables, 0 to 1")
-    curve: Epsilons = Field(description="largest changes of a pixel in the curve, 0 to 1")
-    n_attacked: Count = Field(description="held-out images for PGD and the Square Attack")
-    pgd_steps: Count = Field(description="gradients taken on one path of PGD")
-    pgd_step: float = Field(gt=0, le=2, description="size of a step of PGD, as a share of epsilon")
-    restarts: Count = Field(description="random starts of PGD")
-    queries: Count = Field(description="outputs that the Square Attack may ask for, per image")
-    seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
+    shared: ClassVar = {"n_train": (200, 5000, 50_000)}
+
+    n_held_out: Count = setting(
+        500, "images kept from training, to be attacked", smoke=100, paper=10_000
+    )
+    batch_size: Count = setting(64, "batch size of all training")
+    epochs: Count = setting(3, "epochs of the base model", smoke=1, paper=10)
+    map_epochs: Count = setting(2, "epochs on the feature maps", smoke=1)
+    map_images: Count = setting(
+        500, "images whose feature maps are trained on", smoke=10, paper=5000
+    )
+    layer: str = setting("conv1", "layer whose feature maps become images")
+    epsilons: Epsilons = setting((0.15, 0.25), "largest changes of a pixel in the tables, 0 to 1")
+    curve: Epsilons = setting(
+        (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+        "largest changes of a pixel in the curve, 0 to 1",
+        smoke=(0.1, 0.3),
+    )
+    n_attacked: Count = setting(
+        125, "held-out images for PGD and the Square Attack", smoke=20, paper=1000
+    )
+    pgd_steps: Count = setting(10, "gradients taken on one path of PGD", smoke=4, paper=40)
+    pgd_step: Annotated[float, Field(gt=0, le=2)] = setting(
+        0.25, "size of a step of PGD, as a share of epsilon", paper=0.1
+    )
+    restarts: Count = setting(2, "random starts of PGD", paper=10)
+    queries: Count = setting(
+        200, "outputs that the Square Attack may ask for, per image", smoke=10, paper=5000
+    )
+    seeds: Count = setting(2, "number of seeds; they are 0, 1, ...", paper=5)
 
     def images_needed(self) -> int:
         """Training images and held-out images."""
@@ -56,12 +73,10 @@ class RobustnessSettings(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.map_images > self.n_train:
-            raise ValueError(f"map_images is {self.map_images}, more than n_train = {self.n_train}")
-        if self.n_attacked > self.n_held_out:
-            raise ValueError(
-                f"n_attacked is {self.n_attacked}, more than n_held_out = {self.n_held_out}"
-            )
+        for name, limit in (("map_images", "n_train"), ("n_attacked", "n_held_out")):
+            count, most = getattr(self, name), getattr(self, limit)
+            if count > most:
+                raise ValueError(f"{name} is {count}, more than {limit} = {most}")
         if self.pgd_steps * self.pgd_step < 1:
             raise ValueError(
                 f"pgd_steps x pgd_step is {self.pgd_steps * self.pgd_step:g}; make it at least 1, "
@@ -70,46 +85,11 @@ class RobustnessSettings(Settings):
         return self
 
 
-_QUICK = {
-    "dataset": "mnist",
-    "n_train": 5000,
-    "n_test": 1000,
-    "learning_rate": 0.1,
-    "input_scale": "unit",
-    "n_held_out": 500,
-    "batch_size": 64,
-    "epochs": 3,
-    "map_epochs": 2,
-    "map_images": 500,
-    "layer": "conv1",
-    "epsilons": (0.15, 0.25),
-    "curve": (0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    "n_attacked": 125,
-    "pgd_steps": 10,
-    "pgd_step": 0.25,
-    "restarts": 2,
-    "queries": 200,
-    "seeds": 2,
-}
-PROFILES = {
-    "smoke": _QUICK
-    | {"n_train": 200, "n_test": 100, "n_held_out": 100, "epochs": 1, "map_epochs": 1}
-    | {"map_images": 10, "curve": (0.1, 0.3), "n_attacked": 20, "pgd_steps": 4, "queries": 10},
-    "quick": _QUICK,
-    "paper": _QUICK
-    | {"n_train": 50_000, "n_test": 10_000, "n_held_out": 10_000, "epochs": 10}
-    | {"map_images": 5_000, "seeds": 5, "learning_rate": 0.01, "input_scale": "released"}
-    | {"n_attacked": 1000, "pgd_steps": 40, "pgd_step": 0.1, "restarts": 10, "queries": 5000},
-}
-
-
-class Outcome(BaseModel):
+class Outcome(Result):
     """How the models fare under one perturbation of n images; accuracies in percent.
 
     `only_base` and `only_maps` are the images that one of these two models alone gets right.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     perturbation: Perturbation
     eps: float
@@ -119,14 +99,12 @@ class Outcome(BaseModel):
     only_maps: int
 
 
-class Robustness(BaseModel):
+class Robustness(Result):
     """Everything measured with one seed; accuracies and shares in percent, by model.
 
     `no_gradient` is the share of held-out images whose gradient is zero in every pixel;
     `chance` is the share of their most frequent class.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int
     test_accuracy: dict[Victim, float]
@@ -202,7 +180,11 @@ class Trained(NamedTuple):
 
 
 def train(settings: RobustnessSettings, seed: int) -> Trained:
-    """Base model, its copy trained on feature maps, and its copy trained on the originals."""
+    """Base model, its copy trained on feature maps, and its copy trained on the originals.
+
+    Every original is repeated as often as it has maps, so that both copies see equally many
+    images in equally many steps.
+    """
     dataset = settings.load()
     images, labels = dataset.train_images, dataset.train_labels
     n = settings.n_train
@@ -211,28 +193,21 @@ def train(settings: RobustnessSettings, seed: int) -> Trained:
     fit(base, images[:n], labels[:n], config)
     chosen = settings.map_images
     config = settings.train_config(settings.map_epochs, settings.batch_size, seed)
-    continued = continue_training(base, images[:chosen], labels[:chosen], settings.layer, config)
-    trained: dict[Victim, nn.Sequential] = {
-        "base": base,
-        "maps": continued.maps,
-        "originals": continued.originals,
-    }
+    made = map_training_set(base, images[:chosen], labels[:chosen], settings.layer)
+    repeated = repeat_images(images[:chosen], labels[:chosen], len(made[0]) // chosen)
+    maps, history = trained_copy(base, *made, config, maps=True)
+    originals, _ = trained_copy(base, *repeated, config)
+    trained: dict[Victim, nn.Sequential] = {"base": base, "maps": maps, "originals": originals}
     test = dataset.test_images, dataset.test_labels
     accuracies = {name: evaluate(model, *test) for name, model in trained.items()}
-    divergence = continued.maps_history.divergence
-    return Trained(trained, images[n:], labels[n:], accuracies, divergence)
+    return Trained(trained, images[n:], labels[n:], accuracies, history.divergence)
 
 
 def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
     """The runs behind Fig. 10, one per seed, and examples from the first."""
-    measured = [run_once(settings, seed) for seed in range(settings.seeds)]
-    return [robustness for robustness, _ in measured], measured[0][1]
-
-
-def run_once(settings: RobustnessSettings, seed: int) -> tuple[Robustness, Examples]:
-    """Train the models of one seed and measure them on every perturbation."""
-    trained = train(settings, seed)
-    return measure(trained, settings, seed), _examples(trained, settings, seed)
+    first = train(settings, seed=0)
+    others = (measure(train(settings, seed), settings, seed) for seed in range(1, settings.seeds))
+    return [measure(first, settings, seed=0), *others], _examples(first, settings, seed=0)
 
 
 def measure(trained: Trained, settings: RobustnessSettings, seed: int) -> Robustness:
@@ -318,14 +293,13 @@ def _examples(
     """The first held-out images: unchanged, and under every kind of perturbation."""
     images, labels, eps = trained.images[:count], trained.labels[:count], max(settings.epsilons)
     base, maps = trained.models["base"], trained.models["maps"]
+    squares = _own_attacks(settings, seed)["own squares"]
     rows = {
         "unchanged": images,
         "sign noise": attacks.sign_noise(images, eps, seed),
         "FGSM by base model": attacks.fgsm(base, images, labels, eps),
         "FGSM by map model": attacks.fgsm(maps, images, labels, eps),
-        "squares by base model": attacks.square_attack(
-            base, images, labels, eps, queries=settings.queries, seed=seed
-        ),
+        "squares by base model": squares(base, images, labels, eps),
         "as released": attacks.released_perturbation(base, images, labels, eps),
     }
     stacked = torch.stack(list(rows.values()))  # (kinds, count, C, H, W)

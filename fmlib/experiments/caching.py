@@ -1,25 +1,31 @@
 """Chapter 02: plain and cached training, every reading of the cache, and their controls."""
 
 from dataclasses import replace
-from time import perf_counter
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
+from itertools import product
+from timeit import timeit
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
 from fmlib import caching
 from fmlib.caching import PRESETS, PRINTED, RELEASED, CacheConfig, FeatureCache
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, Settings
+from fmlib.experiments.common import Count, Counts, Result, Settings, setting
 from fmlib.features import cosine_similarity, feature_maps, feature_vectors
 from fmlib.models import InputScale, chunk_size, layer_table, multiply_adds
 from fmlib.skipping import RandomSkip
 from fmlib.training import History, Policy, evaluate, fit, predict
 
 Condition = Literal["plain", "cached", "random"]
-CONDITIONS: tuple[Condition, ...] = ("plain", "cached", "random")
+CONDITION_NAMES: dict[Condition, str] = {
+    "plain": "plain",
+    "cached": "cached",
+    "random": "random skipping",
+}
+CONDITIONS = tuple(CONDITION_NAMES)
 
 
 class ShortRuns(NamedTuple):
@@ -36,25 +42,39 @@ class CachingSettings(Settings):
 
     layer_choices: ClassVar[tuple[str, ...]] = ("both",)
 
-    batch_size: Count = Field(description="batch size of Fig. 7")
-    epochs: Count = Field(description="epochs of Fig. 7")
-    seeds: Count = Field(description="number of seeds of Fig. 7; they are 0, 1, ...")
-    batch_sizes: Counts = Field(description="batch sizes of Fig. 8")
-    sweep_epochs: Count = Field(description="epochs of Fig. 8")
-    sweep_seeds: Count = Field(description="number of seeds of Fig. 8; they are 0, 1, ...")
-    reading: Literal["released", "printed"] = Field(
-        description="released (the authors' code) or printed (the paper)"
+    shared: ClassVar = {
+        "n_train": (200, 3000, 60_000),
+        "learning_rate": (0.01, 0.01, 0.01),
+        "input_scale": ("released", "released", "released"),
+    }
+
+    batch_size: Count = setting(200, "batch size of Fig. 7", smoke=50, paper=4096)
+    epochs: Count = setting(10, "epochs of Fig. 7", smoke=2)
+    seeds: Count = setting(2, "number of seeds of Fig. 7; they are 0, 1, ...", paper=5)
+    batch_sizes: Counts = setting(
+        (32, 128, 512),
+        "batch sizes of Fig. 8",
+        smoke=(64, 100),
+        paper=(32, 64, 128, 256, 512, 1024, 2048, 4096),
     )
-    layer: str | None = Field(
-        description="layer whose maps are compared, or both; None: the reading's own"
+    sweep_epochs: Count = setting(3, "epochs of Fig. 8", smoke=1, paper=10)
+    sweep_seeds: Count = setting(1, "number of seeds of Fig. 8; they are 0, 1, ...", paper=5)
+    reading: Literal["released", "printed"] = setting(
+        "released", "released (the authors' code) or printed (the paper)"
     )
-    options: dict[str, str | int] = Field(
-        description="further options of the cache, such as {'hit': 'nearest', 'remember': 1}"
+    layer: str | None = setting(
+        None, "layer whose maps are compared, or both; None: the reading's own"
     )
-    short_runs: Annotated[tuple[Count, Count, Count, Count], Field(strict=False)] = Field(
-        description="images, batch size, epochs and seeds of the short runs (not Fig. 7, 8)"
+    options: dict[str, str | int] = setting(
+        {}, "further options of the cache, such as {'hit': 'nearest', 'remember': 1}"
     )
-    stage_seeds: Count = Field(description="number of seeds of Fig. 5 and 6")
+    short_runs: Annotated[tuple[Count, Count, Count, Count], Field(strict=False)] = setting(
+        (600, 40, 2, 2),
+        "images, batch size, epochs and seeds of the short runs (not Fig. 7, 8)",
+        smoke=(100, 25, 1, 1),
+        paper=(60_000, 4096, 10, 5),
+    )
+    stage_seeds: Count = setting(4, "number of seeds of Fig. 5 and 6", smoke=2)
 
     @property
     def short(self) -> ShortRuns:
@@ -88,43 +108,11 @@ class CachingSettings(Settings):
         return self
 
 
-_QUICK = {
-    "dataset": "mnist",
-    "n_train": 3000,
-    "n_test": 1000,
-    "learning_rate": 0.01,
-    "input_scale": "released",
-    "batch_size": 200,
-    "epochs": 10,
-    "seeds": 2,
-    "batch_sizes": (32, 128, 512),
-    "sweep_epochs": 3,
-    "sweep_seeds": 1,
-    "reading": "released",
-    "layer": None,
-    "options": {},
-    "short_runs": (600, 40, 2, 2),
-    "stage_seeds": 4,
-}
-PROFILES = {
-    "smoke": _QUICK
-    | {"n_train": 200, "n_test": 100, "batch_size": 50, "epochs": 2, "batch_sizes": (64, 100)}
-    | {"sweep_epochs": 1, "short_runs": (100, 25, 1, 1), "stage_seeds": 2},
-    "quick": _QUICK,
-    "paper": _QUICK
-    | {"n_train": 60_000, "n_test": 10_000, "batch_size": 4096, "seeds": 5}
-    | {"batch_sizes": (32, 64, 128, 256, 512, 1024, 2048, 4096), "sweep_epochs": 10}
-    | {"sweep_seeds": 5, "short_runs": (60_000, 4096, 10, 5)},
-}
-
-
-class Run(BaseModel):
+class Run(Result):
     """One training run and the accuracies in percent that it ends with.
 
     `train_accuracy` is measured for Fig. 8 only, and None elsewhere.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     history: History
     train_accuracy: float | None
@@ -136,10 +124,8 @@ class Run(BaseModel):
         return 100 * found.skipped / found.seen
 
 
-class Comparison(BaseModel):
+class Comparison(Result):
     """Plain, cached and randomly skipping training from the same weights and batches."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch_size: int
     seed: int
@@ -160,37 +146,29 @@ class Point(NamedTuple):
 
 def compare(settings: CachingSettings, dataset: Dataset) -> list[Comparison]:
     """The runs behind Fig. 7: one comparison per seed, tested after every epoch."""
-    size, epochs = settings.batch_size, settings.epochs
-    points = [Point(size, epochs, seed, test_every_epoch=True) for seed in range(settings.seeds)]
-    return _compare(settings, dataset, points)
+    point = Point(settings.batch_size, settings.epochs, seed=0, test_every_epoch=True)
+    points = [point._replace(seed=seed) for seed in range(settings.seeds)]
+    return [_compare(settings, dataset, point) for point in points]
 
 
 def sweep(settings: CachingSettings, dataset: Dataset) -> list[Comparison]:
     """The runs behind Fig. 8: one comparison per batch size and seed, tested at the end."""
-    points = [
-        Point(batch_size, settings.sweep_epochs, seed, train_accuracy=True)
-        for batch_size in settings.batch_sizes
-        for seed in range(settings.sweep_seeds)
+    return [
+        _compare(settings, dataset, Point(size, settings.sweep_epochs, seed, train_accuracy=True))
+        for size, seed in product(settings.batch_sizes, range(settings.sweep_seeds))
     ]
-    return _compare(settings, dataset, points)
 
 
-def _compare(settings: CachingSettings, dataset: Dataset, points: list[Point]) -> list[Comparison]:
-    """Plain and cached training at every point, and random skipping at the cache's rates."""
-    comparisons = []
-    for point in points:
-        cached = train_once(settings, dataset, point, settings.cache_config())
-        rates = skip_rates(cached.history)
-        comparisons.append(
-            Comparison(
-                batch_size=point.batch_size,
-                seed=point.seed,
-                plain=train_once(settings, dataset, point, None),
-                cached=cached,
-                random=train_once(settings, dataset, point, rates),
-            )
-        )
-    return comparisons
+def _compare(settings: CachingSettings, dataset: Dataset, point: Point) -> Comparison:
+    """Plain and cached training at a point, and random skipping at the cache's rates."""
+    cached = train_once(settings, dataset, point, settings.cache_config())
+    return Comparison(
+        batch_size=point.batch_size,
+        seed=point.seed,
+        plain=train_once(settings, dataset, point, None),
+        cached=cached,
+        random=train_once(settings, dataset, point, skip_rates(cached.history)),
+    )
 
 
 def train_once(
@@ -212,16 +190,11 @@ def train_once(
     elif skipping is not None:
         policy = RandomSkip(skipping, point.seed)
     config = settings.train_config(point.epochs, point.batch_size, point.seed)
-    history = fit(
-        model, *train, config, policy=policy, test=test if point.test_every_epoch else None
-    )
-    return Run(
-        history=history,
-        train_accuracy=evaluate(model, *train) if point.train_accuracy else None,
-        test_accuracy=history.test_accuracies[-1]
-        if point.test_every_epoch
-        else evaluate(model, *test),
-    )
+    every_epoch = test if point.test_every_epoch else None
+    history = fit(model, *train, config, policy=policy, test=every_epoch)
+    tested = history.test_accuracies[-1] if every_epoch else evaluate(model, *test)
+    on_train = evaluate(model, *train) if point.train_accuracy else None
+    return Run(history=history, train_accuracy=on_train, test_accuracy=tested)
 
 
 def _cache(model: nn.Module, dataset: Dataset, config: CacheConfig) -> FeatureCache:
@@ -231,10 +204,7 @@ def _cache(model: nn.Module, dataset: Dataset, config: CacheConfig) -> FeatureCa
 def skip_rates(history: History) -> list[list[float]]:
     """Share of the images of every class that a run skipped, epoch by epoch."""
     return [
-        [
-            skipped / seen if seen else 0.0
-            for skipped, seen in zip(e.skipped_per_class, e.seen_per_class, strict=True)
-        ]
+        [a / max(n, 1) for a, n in zip(e.skipped_per_class, e.seen_per_class, strict=True)]
         for e in history.epochs
     ]
 
@@ -338,16 +308,8 @@ class Reading(NamedTuple):
 
 
 WALK = (
-    "hit",
-    "threshold",
-    "vector",
-    "moments",
-    "layer",
-    "update",
-    "members",
-    "reset",
-    "missing_class",
-)
+    "hit", "threshold", "vector", "moments", "layer", "update", "members", "reset", "missing_class",
+)  # fmt: skip
 """Order in which the printed reading's options are set to the released ones."""
 
 ALTERNATIVES: list[tuple[str, str | int]] = [
@@ -362,41 +324,46 @@ ALTERNATIVES: list[tuple[str, str | int]] = [
 """Every value of every option that the released reading does not have."""
 
 
+Steps = list[tuple[str, str | int, CacheConfig | None]]
+"""Option, value and the whole configuration of readings."""
+
+
 def walk(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
     """From the printed to the released reading, one switch more at a time; plain training first."""
     config = PRINTED
-    readings = [
-        Reading("", "", short_runs(settings, dataset, None)),
-        Reading("", "printed", short_runs(settings, dataset, config)),
-    ]
+    steps: Steps = [("", "", None), ("", "printed", PRINTED)]
     for option in WALK:
         value = getattr(RELEASED, option)
         config = config.model_copy(update={option: value})
-        readings.append(Reading(option, str(value), short_runs(settings, dataset, config)))
-    return readings
+        steps.append((option, value, config))
+    return _readings(settings, dataset, steps)
 
 
 def alternatives(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
     """The released reading, and then each other value of each option set alone."""
-    readings = [Reading("", "released", short_runs(settings, dataset, RELEASED))]
+    steps: Steps = [("", "released", RELEASED)]
     for option, value in ALTERNATIVES:
-        config = RELEASED.model_copy(update={option: value})
-        readings.append(Reading(option, str(value), short_runs(settings, dataset, config)))
-    return readings
+        steps.append((option, value, RELEASED.model_copy(update={option: value})))
+    return _readings(settings, dataset, steps)
+
+
+def _readings(
+    settings: CachingSettings, dataset: Dataset, steps: Steps, **changes: Any
+) -> list[Reading]:
+    return [
+        Reading(option, str(value), short_runs(settings, dataset, config, **changes))
+        for option, value, config in steps
+    ]
 
 
 def short_runs(
-    settings: CachingSettings,
-    dataset: Dataset,
-    skipping: CacheConfig | None,
-    batch_size: int | None = None,
-    epochs: int | None = None,
+    settings: CachingSettings, dataset: Dataset, skipping: CacheConfig | None, **changes: Any
 ) -> list[Run]:
-    """Short runs on the first images, one per seed."""
-    short = shortened(dataset, settings.short.images)
-    size, length = batch_size or settings.short.batch_size, epochs or settings.short.epochs
-    points = [Point(size, length, seed) for seed in range(settings.short.seeds)]
-    return [train_once(settings, short, point, skipping) for point in points]
+    """Short runs on the first images, one per seed; `changes` to the `Point` that they share."""
+    first, short = shortened(dataset, settings.short.images), settings.short
+    point = Point(short.batch_size, short.epochs, seed=0)._replace(**changes)
+    seeds = range(short.seeds)
+    return [train_once(settings, first, point._replace(seed=seed), skipping) for seed in seeds]
 
 
 def shortened(dataset: Dataset, count: int) -> Dataset:
@@ -439,11 +406,8 @@ def missing_class_effect(settings: CachingSettings, dataset: Dataset) -> list[Re
     """Short runs at the smallest batch size: plain, as released, and with the fault mended."""
     size, epochs = min(settings.batch_sizes), 2 * settings.short.epochs
     mended = RELEASED.model_copy(update={"missing_class": "ignore"})
-    configs = (("", "", None), ("", "released", RELEASED), ("missing_class", "ignore", mended))
-    return [
-        Reading(option, value, short_runs(settings, dataset, config, size, epochs))
-        for option, value, config in configs
-    ]
+    steps: Steps = [("", "", None), ("", "released", RELEASED), ("missing_class", "ignore", mended)]
+    return _readings(settings, dataset, steps, batch_size=size, epochs=epochs)
 
 
 # --- what the network is fed --------------------------------------------------------------
@@ -461,16 +425,15 @@ class Scaled(NamedTuple):
 
 def input_scales(settings: CachingSettings, dataset: Dataset) -> list[Scaled]:
     """Short runs of Fig. 7 with pixels of 0 to 255, 0 to 1, and standardized."""
-    size, epochs = settings.short.batch_size, 1 + settings.short.epochs
-    short = shortened(dataset, settings.short.images)
-    points = [
-        Point(size, epochs, seed, test_every_epoch=True) for seed in range(settings.short.seeds)
-    ]
     found = []
     for scale in INPUT_SCALES:
         scaled = settings.model_copy(update={"input_scale": scale})
-        plain = [train_once(scaled, short, point, None) for point in points]
-        cached = [train_once(scaled, short, point, settings.cache_config()) for point in points]
+        plain, cached = (
+            short_runs(
+                scaled, dataset, skipping, epochs=1 + settings.short.epochs, test_every_epoch=True
+            )
+            for skipping in (None, settings.cache_config())
+        )
         found.append(Scaled(scale, plain, cached))
     return found
 
@@ -545,16 +508,16 @@ def _time_ratio(
 ) -> float:
     """Seconds with early exits over seconds without, each the best of three alternating runs."""
     first, rest = model[:after], model[after:]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for _ in range(3):
-        started = perf_counter()
+
+    def early() -> None:
         for part in images.split(chunk_size(images)):
             maps = first(part)
             _, hit = caching.early_exits(feature_vectors(maps), *cached)
             rest(maps[~hit])
-        between = perf_counter()
+
+    def whole() -> None:
         for part in images.split(chunk_size(images)):
             model(part)
-        seconds[0].append(between - started)
-        seconds[1].append(perf_counter() - between)
-    return min(seconds[0]) / min(seconds[1])
+
+    seconds = [(timeit(early, number=1), timeit(whole, number=1)) for _ in range(3)]
+    return min(with_exits for with_exits, _ in seconds) / min(without for _, without in seconds)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import joblib
 import torch
@@ -10,14 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from fmlib import data, models
-from fmlib.map_images import map_training_set, negative_share, repeat_images
 from fmlib.training import History, TrainConfig, fit
 
 Argument = TypeVar("Argument")
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Counts = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
+Rates = Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)]
 
 InputScale = Literal["released", "255", "unit", "standardized"]
 
@@ -26,19 +27,40 @@ LIVE_DTYPE = torch.float64
 every machine, whatever its number of threads and kernels."""
 
 
+PROFILES = ("smoke", "quick", "paper")
+
+
+def setting(quick: Any, description: str, **others: Any) -> Any:
+    """A setting's value in the profile `quick`, its meaning, and its value where others differ."""
+    return Field(quick, description=description, json_schema_extra=others)
+
+
 class Settings(BaseModel):
-    """Settings that every chapter has; each chapter adds its own."""
+    """Settings that every chapter has; each chapter adds its own.
+
+    `shared` holds the chapter's own values, in the profiles' order, of the settings given here.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     layer_choices: ClassVar[tuple[str, ...]] = ()  # besides the layers that have feature maps
+    shared: ClassVar[dict[str, tuple[object, object, object]]] = {}
 
-    dataset: str = Field(description="mnist, fashion-mnist, cifar10 or image-folder:PATH")
-    n_train: Count = Field(description="training images, the first ones of the dataset")
-    n_test: Count = Field(description="test images, the first ones of the dataset")
-    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="step size of SGD")
-    input_scale: InputScale = Field(
-        description="released (255 for mnist, else unit), 255, unit or standardized"
+    dataset: str = setting("mnist", "mnist, fashion-mnist, cifar10 or image-folder:PATH")
+    n_train: Count = setting(3000, "training images, the first ones of the dataset")
+    n_test: Count = setting(
+        1000, "test images, the first ones of the dataset", smoke=100, paper=10_000
     )
+    learning_rate: Rate = setting(0.1, "step size of SGD", paper=0.01)
+    input_scale: InputScale = setting(
+        "unit", "released (255 for mnist, else unit), 255, unit or standardized", paper="released"
+    )
+
+    @classmethod
+    def profile(cls, name: str) -> dict[str, Any]:
+        """Every setting's value in one of the profiles."""
+        further: dict[str, Any] = {n: f.json_schema_extra for n, f in cls.model_fields.items()}
+        values = {n: further[n].get(name, f.default) for n, f in cls.model_fields.items()}
+        return values | {n: v[PROFILES.index(name)] for n, v in cls.shared.items()}
 
     def images_needed(self) -> int:
         """Training images that the experiment reads, held-out ones included."""
@@ -79,7 +101,7 @@ class Settings(BaseModel):
         """Refuse what cannot run, before any training.
 
         Raises:
-            ValueError: dataset, layer or class that does not exist, more images than there
+            ValueError: dataset or layer that does not exist, more images than there
                 are; the message says what is possible.
             FileNotFoundError: a dataset that is not there.
         """
@@ -87,23 +109,20 @@ class Settings(BaseModel):
         dataset = self.load()
         model = self.model(dataset, seed=0)
         layer = getattr(self, "layer", None)
-        possible = [
-            row.name
-            for row in models.layer_table(model, dataset.image_shape)
-            if len(row.shape) == 3
-        ]
+        rows = models.layer_table(model, dataset.image_shape)
+        possible = [row.name for row in rows if len(row.shape) == 3]
         possible += self.layer_choices
         if layer not in (None, *possible):
             raise ValueError(
                 f"layer {layer!r} has no feature maps; choose one of {', '.join(possible)}"
             )
-        for label in getattr(self, "classes", ()):
-            if label >= dataset.n_classes:
-                raise ValueError(
-                    f"classes holds {label}, but {self.dataset} has classes 0 to "
-                    f"{dataset.n_classes - 1}"
-                )
         return self
+
+
+class Result(BaseModel):
+    """Numbers of an experiment, not to be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def trained_copy(
@@ -132,43 +151,9 @@ def trained_copy(
     return model, fit(model[1:], images, labels, config, test=scaled)
 
 
-class Continuations(NamedTuple):
-    """Two copies of a base model, trained equally long on its maps and on the originals."""
-
-    maps: nn.Sequential
-    originals: nn.Sequential
-    maps_history: History
-    originals_history: History
-    negative_share: float
-
-
-def continue_training(
-    base: nn.Sequential, images: Tensor, labels: Tensor, layer: str, config: TrainConfig
-) -> Continuations:
-    """Train copies of a model on its own feature maps, and as long on the same originals.
-
-    Args:
-        base: trained model, left unchanged; its first layer scales and is bypassed by maps.
-        images: (N, C, H, W) in [0, 1] whose maps are taken.
-        labels: (N,).
-        layer: layer whose maps become images.
-        config: settings of both continuations.
-
-    Every image is repeated as often as it has maps, so that both copies see equally many
-    images in equally many steps.
-    """
-    map_images, map_labels = map_training_set(base, images, labels, layer)
-    maps, maps_history = trained_copy(base, map_images, map_labels, config, maps=True)
-    repeated = repeat_images(images, labels, len(map_labels) // len(labels))
-    originals, originals_history = trained_copy(base, *repeated, config)
-    return Continuations(
-        maps, originals, maps_history, originals_history, negative_share(map_images)
-    )
-
-
 def parallel(
-    function: Callable[[Argument], Result], arguments: Iterable[Argument], jobs: int
-) -> list[Result]:
+    function: Callable[[Argument], Answer], arguments: Iterable[Argument], jobs: int
+) -> list[Answer]:
     """Results of a function for each argument, in order, by so many processes of one thread each.
 
     Several small trainings are faster in this way than one after the other with all threads.
@@ -184,7 +169,7 @@ def parallel(
         return list(joblib.Parallel(n_jobs=jobs)(calls))
 
 
-def _with_one_thread(function: Callable[[Argument], Result], argument: Argument) -> Result:
+def _with_one_thread(function: Callable[[Argument], Answer], argument: Argument) -> Answer:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,7 +1,7 @@
 """Chapter 01: centroids, outliers, embeddings, and what trained networks make of outliers."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from pydantic import Field
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fmlib import exploration
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Settings
+from fmlib.experiments.common import Count, Settings, setting
 from fmlib.features import feature_maps
 from fmlib.training import fit, predict
 
@@ -23,19 +23,35 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 class ExplorationSettings(Settings):
     """Settings of chapter 01."""
 
-    classes: Annotated[tuple[Class, ...], Field(strict=False, min_length=1)] = Field(
-        description="classes whose outliers are shown"
+    shared: ClassVar = {
+        "n_train": (300, 2400, 60_000),
+        "n_test": (100, 2000, 10_000),
+        "learning_rate": (0.05, 0.05, 0.01),
+        "input_scale": ("standardized", "standardized", "released"),
+    }
+
+    classes: Annotated[tuple[Class, ...], Field(strict=False, min_length=1)] = setting(
+        (3, 7), "classes whose outliers are shown"
     )
-    n_outliers: Count = Field(description="outliers shown of each class")
-    n_embedded: Count = Field(description="training images embedded by PCA and t-SNE")
-    perplexity: float = Field(gt=0, description="perplexity of t-SNE, below n_embedded / 3")
-    neighbours: Count = Field(description="nearest neighbours that name a point's class")
-    epochs: Count = Field(
-        description="epochs of each network, before one more at a tenth of the learning rate"
+    n_outliers: Count = setting(5, "outliers shown of each class")
+    n_embedded: Count = setting(
+        2000, "training images embedded by PCA and t-SNE", smoke=200, paper=10_000
     )
-    batch_size: Count = Field(description="batch size of each network")
-    seeds: Count = Field(description="pairs of networks, each with its own seed")
-    seed: int = Field(ge=0, lt=2**32, description="seed of the first pair of networks and of t-SNE")
+    perplexity: Annotated[float, Field(gt=0)] = setting(
+        30.0, "perplexity of t-SNE, below n_embedded / 3"
+    )
+    neighbours: Count = setting(10, "nearest neighbours that name a point's class")
+    epochs: Count = setting(
+        3,
+        "epochs of each network, before one more at a tenth of the learning rate",
+        smoke=1,
+        paper=10,
+    )
+    batch_size: Count = setting(32, "batch size of each network", paper=64)
+    seeds: Count = setting(3, "pairs of networks, each with its own seed", smoke=2, paper=5)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = setting(
+        0, "seed of the first pair of networks and of t-SNE"
+    )
 
     def check(self) -> Self:
         """Also refuse what the number of images does not allow, and classes without images."""
@@ -43,6 +59,12 @@ class ExplorationSettings(Settings):
         dataset = self.load()
         labels = dataset.train_labels
         counts = labels.bincount(minlength=dataset.n_classes).tolist()
+        for label in self.classes:
+            if label >= dataset.n_classes:
+                raise ValueError(
+                    f"classes holds {label}, but {self.dataset} has classes 0 to "
+                    f"{dataset.n_classes - 1}"
+                )
         rarest = min(self.classes, key=counts.__getitem__)
         if not counts[rarest]:
             raise ValueError(
@@ -63,31 +85,6 @@ class ExplorationSettings(Settings):
             if not possible:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {remedy}")
         return self
-
-
-_QUICK = {
-    "dataset": "mnist",
-    "n_train": 2400,
-    "n_test": 2000,
-    "learning_rate": 0.05,
-    "input_scale": "standardized",
-    "classes": (3, 7),
-    "n_outliers": 5,
-    "n_embedded": 2000,
-    "perplexity": 30.0,
-    "neighbours": 10,
-    "epochs": 3,
-    "batch_size": 32,
-    "seeds": 3,
-    "seed": 0,
-}
-PROFILES = {
-    "smoke": _QUICK | {"n_train": 300, "n_test": 100, "n_embedded": 200, "epochs": 1, "seeds": 2},
-    "quick": _QUICK,
-    "paper": _QUICK
-    | {"n_train": 60_000, "n_test": 10_000, "n_embedded": 10_000, "epochs": 10, "seeds": 5}
-    | {"learning_rate": 0.01, "input_scale": "released", "batch_size": 64},
-}
 
 
 class Distances(NamedTuple):

@@ -3,46 +3,84 @@
 import copy
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Annotated, Literal, NamedTuple, Self, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib import map_images, models
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, InputScale, Settings, trained_copy
+from fmlib.experiments.common import (
+    Count,
+    Counts,
+    InputScale,
+    Rates,
+    Result,
+    Settings,
+    setting,
+    trained_copy,
+)
 from fmlib.features import activation_after, feature_maps
 from fmlib.map_images import WAYS, as_images, map_training_set, negative_share, repeat_images
 from fmlib.training import History, TrainConfig, evaluate, fit
 
 Model = Literal["base", "maps", "originals", "blurred", "untrained"]
-MODELS: tuple[Model, ...] = get_args(Model)
+MODEL_NAMES: dict[Model, str] = {
+    "base": "base model",
+    "maps": "map model",
+    "originals": "control: originals",
+    "blurred": "control: blurred originals",
+    "untrained": "control: untrained maps",
+}
+MODELS = tuple(MODEL_NAMES)
 Networks = Annotated[tuple[models.ModelName, ...], Field(strict=False, min_length=1)]
 Scales = Annotated[tuple[InputScale, ...], Field(strict=False, min_length=1)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Rates = Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)]
 
 
 class RegularizationSettings(Settings):
     """Settings of chapter 03; the lists have one entry per row of Fig. 9."""
 
-    networks: Networks = Field(
-        description="one per row of Fig. 9: base_cnn, or fashion_cnn (always on fashion-mnist)"
+    shared: ClassVar = {"n_train": (100, 1500, 60_000), "n_test": (50, 1000, 10_000)}
+
+    networks: Networks = setting(
+        ("base_cnn", "base_cnn", "fashion_cnn"),
+        "one per row of Fig. 9: base_cnn, or fashion_cnn (always on fashion-mnist)",
     )
-    batch_sizes: Counts = Field(description="batch sizes, one per row of Fig. 9")
-    epochs: Counts = Field(description="epochs on the images, one per row")
-    map_epochs: Counts = Field(description="epochs on the feature maps, one per row")
-    map_images: Counts = Field(description="images whose maps are trained on, one per row")
-    layer: str = Field(description="layer whose feature maps become images")
-    study_images: Count = Field(description="images whose maps the short studies train on")
-    study_test_images: Count = Field(description="test images of the ways of making map images")
-    study_epochs: Count = Field(description="epochs on the maps in the short studies")
-    study_batch_size: Count = Field(description="batch size of the short studies")
-    nan_scales: Scales = Field(description="input scales in the study of undefined losses")
-    nan_learning_rates: Rates = Field(description="learning rates in the study of undefined losses")
-    seeds: Count = Field(description="number of seeds; they are 0, 1, ...")
+    batch_sizes: Counts = setting(
+        (16, 64, 16), "batch sizes, one per row of Fig. 9", paper=(64, 256, 256)
+    )
+    epochs: Counts = setting(
+        (3, 5, 2), "epochs on the images, one per row", smoke=(1, 1, 1), paper=(10, 5, 5)
+    )
+    map_epochs: Counts = setting(
+        (2, 2, 2), "epochs on the feature maps, one per row", smoke=(1, 1, 1), paper=(10, 5, 2)
+    )
+    map_images: Counts = setting(
+        (50, 50, 10),
+        "images whose maps are trained on, one per row",
+        smoke=(4, 4, 2),
+        paper=(60_000, 6000, 6000),
+    )
+    layer: str = setting("conv1", "layer whose feature maps become images")
+    study_images: Count = setting(
+        12, "images whose maps the short studies train on", smoke=2, paper=600
+    )
+    study_test_images: Count = setting(
+        300, "test images of the ways of making map images", smoke=20, paper=10_000
+    )
+    study_epochs: Count = setting(2, "epochs on the maps in the short studies", smoke=1)
+    study_batch_size: Count = setting(20, "batch size of the short studies", paper=64)
+    nan_scales: Scales = setting(
+        ("released", "255", "unit"),
+        "input scales in the study of undefined losses",
+        smoke=("released", "unit"),
+    )
+    nan_learning_rates: Rates = setting(
+        (0.01, 0.1), "learning rates in the study of undefined losses"
+    )
+    seeds: Count = setting(2, "number of seeds; they are 0, 1, ...", paper=5)
 
     @model_validator(mode="after")
     def _rows_agree(self) -> Self:
@@ -76,52 +114,19 @@ class RegularizationSettings(Settings):
         return self
 
 
-_QUICK = {
-    "dataset": "mnist",
-    "n_train": 1500,
-    "n_test": 1000,
-    "learning_rate": 0.1,
-    "input_scale": "unit",
-    "networks": ("base_cnn", "base_cnn", "fashion_cnn"),
-    "batch_sizes": (16, 64, 16),
-    "epochs": (3, 5, 2),
-    "map_epochs": (2, 2, 2),
-    "map_images": (50, 50, 10),
-    "layer": "conv1",
-    "study_images": 12,
-    "study_test_images": 300,
-    "study_epochs": 2,
-    "study_batch_size": 20,
-    "nan_scales": ("released", "255", "unit"),
-    "nan_learning_rates": (0.01, 0.1),
-    "seeds": 2,
-}
-PROFILES = {
-    "smoke": _QUICK
-    | {"n_train": 100, "n_test": 50, "epochs": (1, 1, 1), "map_epochs": (1, 1, 1)}
-    | {"map_images": (4, 4, 2), "study_images": 2, "study_test_images": 20, "study_epochs": 1}
-    | {"nan_scales": ("released", "unit")},
-    "quick": _QUICK,
-    "paper": _QUICK
-    | {"n_train": 60_000, "n_test": 10_000, "learning_rate": 0.01, "input_scale": "released"}
-    | {"batch_sizes": (64, 256, 256), "epochs": (10, 5, 5), "map_epochs": (10, 5, 2)}
-    | {"map_images": (60_000, 6_000, 6_000), "study_images": 600, "study_test_images": 10_000}
-    | {"study_batch_size": 64, "seeds": 5},
-}
-
-
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Accuracy(_Result):
+class Accuracy(Result):
     """Accuracies in percent on training and test images."""
 
     train: float
     test: float
 
+    @property
+    def gap(self) -> float:
+        """Train minus test accuracy in points."""
+        return self.train - self.test
 
-class Row(_Result):
+
+class Row(Result):
     """A base model, and copies of it trained equally long on maps and on each control.
 
     `row` counts the rows of Fig. 9 from 0.  `seen` counts the images that each copy was to be
@@ -230,7 +235,7 @@ def example(settings: RegularizationSettings, base: nn.Sequential, count: int = 
     return ExampleMaps(images, maps, negative_share(maps[settings.layer]))
 
 
-class WayRun(_Result):
+class WayRun(Result):
     """Short training on images made of maps in one way, or on `originals`, the control.
 
     Test accuracies in percent on the original images (None for `channels`) and on images made
@@ -300,7 +305,7 @@ BASE_RATES: dict[InputScale, float] = {
 """Learning rates of the base models whose maps are studied: the released one, and such as train."""
 
 
-class Trial(_Result):
+class Trial(Result):
     """What became of the base CNN that was trained further on some images (section 7.2).
 
     Before the first step: shares of values below zero and of dead units in [0, 1], loss and
