@@ -57,7 +57,7 @@ class CachingSettings(Settings):
         smoke=(64, 100),
         paper=(32, 64, 128, 256, 512, 1024, 2048, 4096),
     )
-    sweep_epochs: Count = setting(3, "epochs of Fig. 8", smoke=1, paper=10)
+    sweep_epochs: Count = setting(5, "epochs of Fig. 8", smoke=1, paper=10)
     sweep_seeds: Count = setting(1, "number of seeds of Fig. 8; they are 0, 1, ...", paper=5)
     reading: Literal["released", "printed"] = setting(
         "released", "released (the authors' code) or printed (the paper)"
