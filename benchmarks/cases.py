@@ -106,7 +106,7 @@ def tutorial(batch_size: int, sizes: Sizes) -> Case:
 
     return Case(
         timed(lambda: train(model(), train_set, batch_size)),
-        timed(lambda: peers.tutorial_epoch(model()[1:], loader)),
+        timed(lambda: peers.tutorial_epoch(peers.usual(model())[1:], loader)),
         lambda: Verdict("The loop's DataLoader has its default settings: no worker processes."),
     )
 
@@ -116,7 +116,9 @@ def in_memory(batch_size: int, sizes: Sizes) -> Case:
     train_set, batch_size = training_set(sizes.images), sizes.batch(batch_size)
     return Case(
         plain_epoch(train_set, batch_size),
-        timed(lambda: peers.in_memory_epoch(network(train_set), *train_set, batch_size)),
+        timed(
+            lambda: peers.in_memory_epoch(peers.usual(network(train_set)), *train_set, batch_size)
+        ),
         lambda: Verdict("Whole batches at once, PyTorch's usual layout."),
     )
 

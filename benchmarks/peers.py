@@ -40,6 +40,14 @@ class _Images(TorchDataset[Any]):
         return len(self.labels)
 
 
+def usual(model: nn.Sequential) -> nn.Sequential:
+    """The same network as PyTorch makes it: its own pooling, weights in its usual layout."""
+    for name, layer in list(model.named_children()):
+        if isinstance(layer, nn.MaxPool2d):
+            setattr(model, name, nn.MaxPool2d(layer.kernel_size))
+    return nn.utils.convert_conv2d_weight_memory_format(model, torch.contiguous_format)
+
+
 def tutorial_loader(images: Tensor, labels: Tensor, batch_size: int) -> DataLoader[Any]:
     """Grey images (N, 1, H, W) in [0, 1] as the tutorial loads them: no worker processes."""
     pixels = (images[:, 0] * 255).round().to(torch.uint8)

@@ -332,6 +332,14 @@ def test_peers_compute_what_the_library_computes(small: TrainingSet) -> None:
     torch.testing.assert_close(by_map, ours, check_dtype=False)
 
 
+def test_the_usual_network_computes_the_same_in_pytorchs_own_way(small: TrainingSet) -> None:
+    ours, usual = network(small), peers.usual(network(small))
+    torch.testing.assert_close(usual(small.images[:5]), ours(small.images[:5]))
+    assert type(usual.pool1) is torch.nn.MaxPool2d
+    assert all(weights.is_contiguous() for weights in usual.parameters())
+    assert not ours.get_parameter("conv2.weight").is_contiguous()
+
+
 def test_ratio_of_the_authors_times_is_that_of_their_logs_medians() -> None:
     log = published.authors_log()
     log = log[log["batch_size"] == 4096]
