@@ -95,31 +95,43 @@ def plain_epoch(train_set: TrainingSet, batch_size: int) -> Measure:
 # --- plain training ------------------------------------------------------------------------
 
 
+def alone(way: str, batch_size: int, sizes: Sizes) -> Measure:
+    """An epoch by the library, the tutorial loop or the loop in memory, in its own process."""
+    run = _process("benchmarks.epoch", way, sizes.batch(batch_size), sizes.images)
+
+    def measure() -> Sample:
+        wall, cpu = map(float, run().split())
+        return Sample(wall, wall, cpu)
+
+    return measure
+
+
+def _process(module: str, *arguments: object) -> Callable[[], str]:
+    """What runs a module in a process of its own, with as many threads, and returns its output."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    run = partial(subprocess.run, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    return lambda: run(command, text=True).stdout
+
+
 def tutorial(batch_size: int, sizes: Sizes) -> Case:
     """The library's epoch against the usual tutorial loop's, on images scaled alike."""
-    train_set, batch_size = training_set(sizes.images), sizes.batch(batch_size)
-    loader = peers.tutorial_loader(*train_set, batch_size)
-
-    def model() -> nn.Sequential:
-        scale = models.scale_layer("standardized", torch.float32, train_set.images)
-        return network(train_set, scale=scale)
-
     return Case(
-        timed(lambda: train(model(), train_set, batch_size)),
-        timed(lambda: peers.tutorial_epoch(peers.usual(model())[1:], loader)),
-        lambda: Verdict("The loop's DataLoader has its default settings: no worker processes."),
+        alone("library", batch_size, sizes),
+        alone("tutorial", batch_size, sizes),
+        lambda: Verdict(
+            "The loop's DataLoader has its default settings: no worker processes. Processes of "
+            "their own."
+        ),
     )
 
 
 def in_memory(batch_size: int, sizes: Sizes) -> Case:
     """The library's epoch against the same loop on tensors in memory."""
-    train_set, batch_size = training_set(sizes.images), sizes.batch(batch_size)
     return Case(
-        plain_epoch(train_set, batch_size),
-        timed(
-            lambda: peers.in_memory_epoch(peers.usual(network(train_set)), *train_set, batch_size)
-        ),
-        lambda: Verdict("Whole batches at once, PyTorch's usual layout."),
+        alone("library", batch_size, sizes),
+        alone("in_memory", batch_size, sizes),
+        lambda: Verdict("Whole batches at once, PyTorch's usual layout. Processes of their own."),
     )
 
 
@@ -377,16 +389,11 @@ def sweep(sizes: Sizes) -> Case:
 
 def peak(training: str, batch_size: int, sizes: Sizes) -> Measure:
     """Peak memory of a process that trains for an epoch, as the value, and its times."""
-    numbers = str(sizes.images), str(sizes.batch(batch_size))
-    command = [sys.executable, "-m", "benchmarks.peak", training, *numbers]
-    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    run = partial(
-        subprocess.run, command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
-    )
+    run = _process("benchmarks.peak", training, sizes.images, sizes.batch(batch_size))
 
     def measure() -> Sample:
-        sample, done = clock(run)
-        return sample._replace(value=float(done.stdout))
+        sample, printed = clock(run)
+        return sample._replace(value=float(printed))
 
     return measure
 

@@ -218,7 +218,7 @@ def vector_function(
             return of_known(index)
         chosen = torch.arange(len(images)) if index is None else index
         parts = []
-        for part in chosen.split(chunk_size(images)):
+        for part in chosen.split(2 * chunk_size(images)):  # no gradients, which take memory too
             maps = zip(acts, extract(images[part]).values(), strict=True)
             parts.append([feature_vectors(a(m), config.moments, config.vector) for a, m in maps])
         return torch.cat([torch.cat(part, dim=1) for part in parts])
