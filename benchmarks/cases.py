@@ -97,6 +97,7 @@ def plain_epoch(train_set: TrainingSet, batch_size: int) -> Measure:
 
 def alone(way: str, batch_size: int, sizes: Sizes) -> Measure:
     """An epoch by the library, the tutorial loop or the loop in memory, in its own process."""
+    training_set(sizes.images)  # so that missing data are found before a process starts
     run = _process("benchmarks.epoch", way, sizes.batch(batch_size), sizes.images)
 
     def measure() -> Sample:
