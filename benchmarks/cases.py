@@ -176,7 +176,7 @@ def double_precision(batch_size: int, sizes: Sizes) -> Case:
     return Case(
         plain_epoch(double, batch_size),
         plain_epoch(single, batch_size),
-        lambda: Verdict("Both by the library."),
+        lambda: Verdict("Both are the library's."),
     )
 
 

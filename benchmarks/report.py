@@ -133,12 +133,11 @@ def ratio_table(results: Results) -> str:
     """The rows as a Markdown table: ratios, and what must be reached."""
     return _table(
         {
-            "Row": [str(number) for number in range(1, len(results.rows) + 1)],
+            "#": _numbers(results),
             "Measured": [row.name for row in results.rows],
-            "Against": [row.against for row in results.rows],
             "Ratio": [_ratio(row) for row in results.rows],
             "Must reach": [row.bound for row in results.rows],
-            "Reached": [REACHED[row.reached] for row in results.rows],
+            "Met": [REACHED[row.reached] for row in results.rows],
         }
     )
 
@@ -147,12 +146,17 @@ def seconds_table(results: Results) -> str:
     """The rows' median seconds as a Markdown table: what is measured / against what."""
     return _table(
         {
-            "Row": [str(number) for number in range(1, len(results.rows) + 1)],
+            "#": _numbers(results),
             "Measured": [row.name for row in results.rows],
+            "n": [str(row.pairs) for row in results.rows],
             "Wall time (s)": [_seconds(row.wall) for row in results.rows],
             "CPU time (s)": [_seconds(row.cpu) for row in results.rows],
         }
     )
+
+
+def _numbers(results: Results) -> list[str]:
+    return [str(number) for number in range(1, len(results.rows) + 1)]
 
 
 def _table(columns: dict[str, list[str]]) -> str:
@@ -165,13 +169,11 @@ def _number(value: float) -> str:
 
 
 def _ratio(row: Row) -> str:
-    if row.pairs == 1:
-        return f"{_number(row.ratio)}, n = 1"
     lowest, highest = map(_number, row.spread)
-    return f"{_number(row.ratio)} ({lowest}–{highest}), n = {row.pairs}"
+    return f"{_number(row.ratio)} ({lowest}–{highest})"
 
 
-REACHED = {True: "yes", False: "fell short", None: "–"}
+REACHED = {True: "yes", False: "no", None: "–"}
 
 
 def _seconds(found: Seconds) -> str:
@@ -183,8 +185,10 @@ def _seconds(found: Seconds) -> str:
 
 
 def notes(results: Results) -> str:
-    """The rows' notes as a numbered list."""
-    return "\n".join(f"{number}. {row.note}" for number, row in enumerate(results.rows, 1))
+    """What each row is measured against, and its note, as a numbered list."""
+    return "\n".join(
+        f"{number}. Against {row.against}. {row.note}" for number, row in enumerate(results.rows, 1)
+    )
 
 
 def machines(results: Results) -> str:
@@ -209,10 +213,10 @@ def counts(results: Results) -> str:
 
 
 RATIOS_CAPTION = (
-    "Ratios: median (lowest–highest) of n pairs measured alternately; in brackets beside a bound: "
-    "what is hoped for"
+    "Ratios: median (lowest–highest) of pairs measured alternately, as many as the next table "
+    "says; beside a bound in brackets what is hoped for"
 )
-SECONDS_CAPTION = "Seconds of both, medians: what is measured / against what"
+SECONDS_CAPTION = "Seconds of both, medians of n pairs: what is measured / against what"
 
 
 def markdown(results: Results) -> str:

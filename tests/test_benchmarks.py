@@ -155,13 +155,15 @@ def test_tables_show_ratio_spread_bound_and_who_fell_short() -> None:
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in report.ratio_table(results).splitlines()
     ]
-    assert lines[0] == ["Row", "Measured", "Against", "Ratio", "Must reach", "Reached"]
-    assert lines[2][3:] == ["0.40 (0.20–0.80), n = 3", "≤ 0.40", "yes"]
-    assert lines[3][3:] == ["0.60 (0.30–1.20), n = 3", "≤ 0.40", "fell short"]
+    assert lines[0] == ["#", "Measured", "Ratio", "Must reach", "Met"]
+    assert lines[2][2:] == ["0.40 (0.20–0.80)", "≤ 0.40", "yes"]
+    assert lines[3][2:] == ["0.60 (0.30–1.20)", "≤ 0.40", "no"]
     assert report.counts(results) == (
         f"1 of 2 rows with a bound reach it; these fall short: {SECOND.name}."
     )
-    assert "0.6 / 2 " in report.seconds_table(results)
+    assert report.notes(results).splitlines()[0] == f"1. Against {FIRST.against}. A note."
+    [*_, last] = report.seconds_table(results).splitlines()
+    assert [cell.strip() for cell in last.strip("|").split("|")][2:4] == ["3", "0.6 / 2"]
 
 
 def test_machines_are_listed_with_their_rows() -> None:
