@@ -91,7 +91,7 @@ test: check ## check, all tests, and the committed chapters against a new run
 	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
 		'out=$$($(NBVAL) "$$0" 2>&1); code=$$?; printf "%s\n%s\n" "$$0" "$$out"; exit $$code'
 
-bench: $(INSTALLED) ## measure times and memory against peers' (an hour or two; full MNIST)
+bench: $(INSTALLED) ## measure times and memory against peers' (most of an hour; full MNIST)
 	@exec $(PY) -m benchmarks
 
 clean: ## remove everything built, and the tools' caches

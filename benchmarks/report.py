@@ -136,7 +136,7 @@ def ratio_table(results: Results) -> str:
             "#": _numbers(results),
             "Measured": [row.name for row in results.rows],
             "Ratio": [_ratio(row) for row in results.rows],
-            "Must reach": [row.bound for row in results.rows],
+            "Bound": [row.bound for row in results.rows],
             "Met": [REACHED[row.reached] for row in results.rows],
         }
     )
@@ -216,7 +216,10 @@ RATIOS_CAPTION = (
     "Ratios: median (lowest–highest) of pairs measured alternately, as many as the next table "
     "says; beside a bound in brackets what is hoped for"
 )
-SECONDS_CAPTION = "Seconds of both, medians of n pairs: what is measured / against what"
+SECONDS_CAPTION = (
+    "Seconds of both, medians of n pairs: what is measured / against what, scaled as the ratio is; "
+    "the ratio above is the median of the pairs' ratios, not the ratio of these medians"
+)
 
 
 def markdown(results: Results) -> str:

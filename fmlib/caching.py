@@ -201,8 +201,9 @@ def vector_function(
 
     Only layer, activation, vector and moments of the reading matter (anand2022, 5.1).  A
     second argument, positions (B,), asks for the vectors (B, D) of these images only; if
-    `known` is given, they are positions in it, and no maps are computed where its patch
-    statistics tell the vectors.
+    `known` is given, they are positions in it, and where its patch statistics tell the vectors
+    no maps are computed; the images are then not looked at.  That takes D (D + 3) / 2 numbers
+    of memory an image, D the numbers in a patch.
     """
     layers = ["conv1", "conv2"] if config.layer == "both" else [config.layer]
     extract = extractor(model, layers)
@@ -218,7 +219,7 @@ def vector_function(
             return of_known(index)
         chosen = torch.arange(len(images)) if index is None else index
         parts = []
-        for part in chosen.split(2 * chunk_size(images)):  # no gradients, which take memory too
+        for part in chosen.split(chunk_size(images)):
             maps = zip(acts, extract(images[part]).values(), strict=True)
             parts.append([feature_vectors(a(m), config.moments, config.vector) for a, m in maps])
         return torch.cat([torch.cat(part, dim=1) for part in parts])
@@ -265,14 +266,12 @@ class FeatureCache(nn.Module):
                 cache.after_step(images, labels, kept)       # 3
 
     Args:
-        model: the network in training, on its device, a sequence of named layers; it is
-            only looked at.
+        model: the network in training, a sequence of named layers; it is only looked at.
         n_classes: number of classes.
         config: the reading of the method.
-        image_shape: channels, height and width of the images.
-        images: (N, C, H, W) the whole training set, if `keep` and `after_step` are to be given
-            it and positions in it.  Then hits can be remembered, and vectors of a first
-            convolution are computed without maps (`vector_function`).
+        image_shape: channels, height and width; not needed where `images` are given.
+        images: (N, C, H, W) the training set, if `keep` and `after_step` are given the very same
+            and positions in it; to remember hits, and for speed (`vector_function`).
 
     `state_dict` holds vectors, counts, thresholds and the epoch's tallies.
     """
@@ -304,11 +303,12 @@ class FeatureCache(nn.Module):
         self._looked_up_vectors: Tensor | None = None
         self._awake = torch.zeros(0, dtype=torch.bool)  # (B,) batch's images that do not rest
         like = next(model.parameters()).detach()
-        size = self.vectors(like.new_zeros(1, *image_shape)).shape[1]
+        shape = image_shape if images is None else images.shape[1:]
+        size = self.vectors(like.new_zeros(1, *shape)).shape[1]
         self.register_buffer("vector", like.new_zeros(n_classes, size))
         self.register_buffer("offered", like.new_zeros(()))
-        count = 0 if images is None else len(images)
-        self.register_buffer("resting", like.new_zeros(count, dtype=torch.long))
+        n_images = 0 if images is None else len(images)
+        self.register_buffer("resting", like.new_zeros(n_images, dtype=torch.long))
         for name in ("threshold", "count", *_TALLIES):
             self.register_buffer(name, like.new_zeros(n_classes))
 
@@ -329,7 +329,7 @@ class FeatureCache(nn.Module):
         images to be left out of the step.
         """
         index = self._positions(labels, index)
-        labels = labels[index]
+        labels = labels[index]  # (B,)
         self.seen += self._per_class(labels)
         self._awake = awake = torch.ones_like(labels, dtype=torch.bool)
         if self.config.remember:
@@ -384,8 +384,7 @@ class FeatureCache(nn.Module):
     def report(self) -> Report:
         """Per class, of this epoch: hits, misses, images trained, threshold, mean similarity.
 
-        Misses are looked-up images that were no hits, `remembered` ones were skipped without
-        a look-up; a number that is undefined is None.
+        Misses were looked up, `remembered` images skipped without; None: an undefined number.
         """
         numbers = {
             "hits": self.hits,

@@ -164,7 +164,7 @@ def moments_from_patches(conv: nn.Conv2d, statistics: Tensor) -> tuple[Tensor, T
     """`released_moments` of a convolution's maps, without computing the maps.
 
     Takes the convolution and rows (N, ...) of its `patch_statistics`; returns two tensors
-    (N, maps).  The cost is that of a product of matrices, a hundredth of a training step.
+    (N, maps).  It is a product of matrices, far cheaper than the convolution.
     """
     weight = conv.weight.flatten(1)  # (maps, D)
     size = weight.shape[1]

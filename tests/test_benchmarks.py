@@ -155,7 +155,7 @@ def test_tables_show_ratio_spread_bound_and_who_fell_short() -> None:
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in report.ratio_table(results).splitlines()
     ]
-    assert lines[0] == ["#", "Measured", "Ratio", "Must reach", "Met"]
+    assert lines[0] == ["#", "Measured", "Ratio", "Bound", "Met"]
     assert lines[2][2:] == ["0.40 (0.20–0.80)", "≤ 0.40", "yes"]
     assert lines[3][2:] == ["0.60 (0.30–1.20)", "≤ 0.40", "no"]
     assert report.counts(results) == (

@@ -393,6 +393,13 @@ def test_maps_are_computed_only_where_patches_do_not_tell(
     assert torch.allclose(found, expected, rtol=1e-12)
 
 
+def test_shape_is_that_of_the_training_set() -> None:
+    images = torch.rand(4, 3, 20, 24, dtype=torch.float64)
+    model = base_cnn((3, 20, 24), dtype=torch.float64)
+    cache = FeatureCache(model, images=images)
+    assert cache.keep(images, torch.arange(4), torch.tensor([2, 0])).tolist() == [True, True]
+
+
 # --- remembered hits ----------------------------------------------------------------------
 
 
