@@ -148,7 +148,7 @@ SPECS = (
     ),
     *(
         Spec(
-            f"memory while training, scoring {name}",
+            f"memory, scoring {name}",
             "plain training",
             partial(cases.cached_memory, way, 4096),
             wanted=1.05,
