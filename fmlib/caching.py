@@ -324,9 +324,8 @@ class FeatureCache(nn.Module):
     def keep(self, images: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
         """Look up a batch before the step.
 
-        Takes images (N, C, H, W), labels (N,) and the batch's positions in them (B,); without
-        positions the batch is all of them.  Returns a boolean mask (B,) that is False for the
-        images to be left out of the step.
+        Takes images (N, C, H, W), labels (N,) and the batch's positions in them (B,), by default
+        all; returns a boolean mask (B,), False for the images to be left out of the step.
         """
         index = self._positions(labels, index)
         labels = labels[index]  # (B,)
