@@ -1,6 +1,7 @@
 """The command line: `fmlib run`."""
 
 import ast
+import os
 import signal
 import sys
 from datetime import datetime
@@ -10,8 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from tqdm import tqdm
 
-from fmlib import chapters
+from fmlib import chapters, recording, records
+from fmlib.experiments import grids
+from fmlib.training import check_device
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -55,6 +59,49 @@ def run(
     target = out or Path("runs") / f"{chapter}-{datetime.now():%Y%m%d-%H%M%S-%f}.ipynb"
     chapters.execute(chapter, given, target)
     typer.echo(target)
+
+
+@app.command()
+def record(
+    experiment: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(grids.EXPERIMENTS)}, or all.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    scheduler: Annotated[
+        str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Folder of the records.")] = records.RESULTS,
+) -> None:
+    """Make the records that are missing; may be stopped and started again at any time."""
+    check_device(device)
+    for name in _experiments(experiment):
+        found = recording.state(name, device, results)
+        left = sum(config.cost for config in (*found.missing, *found.waiting))
+        for path, reason in (found.found.older | found.found.unreadable).items():
+            typer.echo(f"{path} {reason}; it is left alone, and its run is not made", err=True)
+        bar = tqdm(total=left, desc=name, unit="image", unit_scale=True, smoothing=0)
+        with bar:
+            for made in recording.record(
+                name,
+                jobs=jobs or os.cpu_count() or 1,
+                device=device,
+                scheduler=scheduler,
+                results=results,
+            ):
+                bar.set_postfix_str(made.path.name)
+                bar.update(made.config.cost)
+
+
+def _experiments(name: str) -> list[str]:
+    if name != "all" and name not in grids.EXPERIMENTS:
+        raise ValueError(
+            f"experiment {name!r} does not exist; choose all or one of "
+            f"{', '.join(grids.EXPERIMENTS)}"
+        )
+    return list(grids.EXPERIMENTS) if name == "all" else [name]
 
 
 def _parameter(text: str) -> tuple[str, object]:

@@ -11,7 +11,7 @@ import lzma
 import os
 import tarfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -94,6 +94,16 @@ class Dataset:
     def chance(self) -> float:
         """Accuracy in percent of always naming the most frequent class of the test set."""
         return 100 * self.test_labels.bincount().max().item() / len(self.test_labels)
+
+    def to(self, device: str) -> "Dataset":
+        """The same images and labels on a device, such as `cuda`."""
+        return replace(
+            self,
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            test_images=self.test_images.to(device),
+            test_labels=self.test_labels.to(device),
+        )
 
 
 def data_folder() -> Path:

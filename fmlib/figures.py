@@ -446,7 +446,7 @@ def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
     """Fig. 10 as curves over eps, a panel per perturbation; a point per seed, lines for means."""
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True, sharey=True)
     sources: dict[adversarial.Perturbation, adversarial.Victim | None] = {"sign noise": None}
-    sources |= {perturbation: source for source, perturbation in FGSM_ON.items()}
+    sources |= {FGSM_ON[source]: source for source in VICTIMS}
     for ax, (perturbation, source) in zip(axes.flat, sources.items(), strict=True):
         for model in VICTIMS:
             colour, means = PALETTE[model], []

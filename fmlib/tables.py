@@ -584,7 +584,7 @@ def released_robustness(runs: list[Robustness]) -> pd.DataFrame:
 
 def attacks(runs: list[Robustness]) -> pd.DataFrame:
     """Accuracy in percent under one proper step on [0, 1], by whose gradient it uses."""
-    return _perturbed(runs, ["sign noise", *FGSM_ON.values()])
+    return _perturbed(runs, ["sign noise", *(FGSM_ON[model] for model in VICTIMS)])
 
 
 def own_attacks(runs: list[Robustness]) -> pd.DataFrame:

@@ -241,7 +241,7 @@ def robustness(seed: int, epsilons: tuple[float, ...] = (0.1, 0.25)) -> Robustne
 
     kinds: dict[Perturbation, tuple[float, ...]] = {"unchanged": (0.0,)}
     kinds |= {"released": (0.0, *epsilons), "sign noise": (*epsilons, 0.5, 1.0)}
-    kinds |= dict.fromkeys(FGSM_ON.values(), (*epsilons, 0.5, 1.0))
+    kinds |= dict.fromkeys((FGSM_ON[v] for v in VICTIMS), (*epsilons, 0.5, 1.0))
     kinds |= {"own fgsm": epsilons, "own pgd": epsilons}
     kinds |= {"own restarts": (*epsilons, 1.0), "own squares": epsilons}
     return Robustness(

@@ -2,22 +2,35 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from itertools import product
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from fmlib import attacks
-from fmlib.experiments.common import Count, Result, Settings, setting, trained_copy
+from fmlib.experiments.common import (
+    Count,
+    Result,
+    RunConfig,
+    Settings,
+    setting,
+    trained_copy,
+)
 from fmlib.map_images import map_training_set, repeat_images
 from fmlib.training import Divergence, evaluate, fit, predict
 
-Victim = Literal["base", "maps", "originals"]
-VICTIMS: tuple[Victim, ...] = ("base", "maps", "originals")
+Live = Literal["base", "maps", "originals"]
+Victim = Literal[Live, "twin", "other twin"]
+VICTIMS: tuple[Live, ...] = get_args(Live)
+"""The models of the live chapter; recorded runs add twins, base models of other seeds."""
+TWINS: tuple[Victim, ...] = ("twin", "other twin")
 Shared = Literal[
-    "unchanged", "released", "sign noise", "fgsm on base", "fgsm on maps", "fgsm on originals"
-]
+    "unchanged", "released", "sign noise",
+    "fgsm on base", "fgsm on maps", "fgsm on originals", "fgsm on twin", "fgsm on other twin",
+    "pgd on base", "pgd on maps", "pgd on originals", "pgd on twin", "pgd on other twin",
+]  # fmt: skip
 Own = Literal["own fgsm", "own pgd", "own restarts", "own squares"]
 Perturbation = Shared | Own
 """Shared: all models see the same images.  Own: each sees those made against itself."""
@@ -25,12 +38,64 @@ FGSM_ON: dict[Victim, Shared] = {
     "base": "fgsm on base",
     "maps": "fgsm on maps",
     "originals": "fgsm on originals",
+    "twin": "fgsm on twin",
+    "other twin": "fgsm on other twin",
+}
+PGD_ON: dict[Victim, Shared] = {
+    "base": "pgd on base",
+    "maps": "pgd on maps",
+    "originals": "pgd on originals",
+    "twin": "pgd on twin",
+    "other twin": "pgd on other twin",
 }
 SignOfMasking = Literal[
     "iterated", "transfer", "gradient-free", "no gradient", "eps 1", "eps 1 iterated"
 ]
 Eps = Annotated[float, Field(ge=0, le=1)]
 Epsilons = Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)]
+
+
+class RobustnessRun(RunConfig):
+    """One recorded seed of Figure 10: base model, map model, control, and two retrained twins.
+
+    A twin is a base model of another seed, trained on no feature maps.
+    """
+
+    n_held_out: Count = 10_000
+    batch_size: Count = 64
+    epochs: Count = 10
+    map_epochs: Count = 2
+    map_images: Count = 5000
+    layer: str = "conv1"
+    epsilons: tuple[Eps, ...] = (0.05, 0.15, 0.25)
+    n_attacked: Count = 1000
+    pgd_steps: Count = 20
+    pgd_step: Annotated[float, Field(gt=0, le=2)] = 0.1
+    restarts: Count = 2
+
+    def images_needed(self) -> int:
+        """Training images and held-out images."""
+        return self.n_train + self.n_held_out
+
+    @property
+    def label(self) -> str:
+        """Dataset and number of images."""
+        return f"{self.dataset}-{self.n_train}"
+
+    @property
+    def cost(self) -> float:
+        """Images that gradients are computed of."""
+        gradients = self.n_attacked * len(self.epsilons) * self.pgd_steps * (1 + self.restarts)
+        copies = 2 * 15 * self.map_images * self.map_epochs
+        return 3 * self.n_train * self.epochs + copies + 5 * gradients
+
+    def run(self) -> "Robustness":
+        """Train the five models, perturb the held-out images, judge every model on them."""
+        trained = train(self, self.seed)
+        for number, name in enumerate(TWINS, start=1):
+            twin, accuracy = train_base(self, self.seed + 1000 * number)
+            trained.models[name], trained.test_accuracy[name] = twin, accuracy
+        return _transferred(trained, self)
 
 
 class RobustnessSettings(Settings):
@@ -179,19 +244,26 @@ class Trained(NamedTuple):
     maps_divergence: Divergence | None
 
 
-def train(settings: RobustnessSettings, seed: int) -> Trained:
+def train_base(
+    settings: RobustnessSettings | RobustnessRun, seed: int
+) -> tuple[nn.Sequential, float]:
+    """A base model, and its accuracy on the test images."""
+    dataset, n = settings.load(), settings.n_train
+    base = settings.model(dataset, seed)
+    config = settings.train_config(settings.epochs, settings.batch_size, seed)
+    fit(base, dataset.train_images[:n], dataset.train_labels[:n], config)
+    return base, evaluate(base, dataset.test_images, dataset.test_labels)
+
+
+def train(settings: RobustnessSettings | RobustnessRun, seed: int) -> Trained:
     """Base model, its copy trained on feature maps, and its copy trained on the originals.
 
     Every original is repeated as often as it has maps, so that both copies see equally many
     images in equally many steps.
     """
-    dataset = settings.load()
+    dataset, n, chosen = settings.load(), settings.n_train, settings.map_images
     images, labels = dataset.train_images, dataset.train_labels
-    n = settings.n_train
-    base = settings.model(dataset, seed)
-    config = settings.train_config(settings.epochs, settings.batch_size, seed)
-    fit(base, images[:n], labels[:n], config)
-    chosen = settings.map_images
+    base, clean = train_base(settings, seed)
     config = settings.train_config(settings.map_epochs, settings.batch_size, seed)
     made = map_training_set(base, images[:chosen], labels[:chosen], settings.layer)
     repeated = repeat_images(images[:chosen], labels[:chosen], len(made[0]) // chosen)
@@ -199,7 +271,8 @@ def train(settings: RobustnessSettings, seed: int) -> Trained:
     originals, _ = trained_copy(base, *repeated, config)
     trained: dict[Victim, nn.Sequential] = {"base": base, "maps": maps, "originals": originals}
     test = dataset.test_images, dataset.test_labels
-    accuracies = {name: evaluate(model, *test) for name, model in trained.items()}
+    accuracies: dict[Victim, float] = {"base": clean}
+    accuracies |= {name: evaluate(trained[name], *test) for name in VICTIMS[1:]}
     return Trained(trained, images[n:], labels[n:], accuracies, history.divergence)
 
 
@@ -217,27 +290,74 @@ def measure(trained: Trained, settings: RobustnessSettings, seed: int) -> Robust
     the released perturbation at eps 0 too, where only its clamp is left.  Attacks of a model
     by itself see the first `n_attacked` images; PGD with restarts is measured at eps 1 too.
     """
-    images, labels = trained.images, trained.labels
-    signs = {
-        name: attacks.gradient_sign(model, images, labels) for name, model in trained.models.items()
-    }
-    perturb: dict[Shared, Callable[[float], Tensor]] = {
-        "released": partial(attacks.add_signs_as_released, images, signs["base"]),
-        "sign noise": partial(attacks.sign_noise, images, seed=seed),
-    }
-    perturb |= {FGSM_ON[v]: partial(attacks.add_signs, images, sign) for v, sign in signs.items()}
-    outcomes = [_outcome(trained, "unchanged", 0.0, dict.fromkeys(VICTIMS, images))]
-    for shared, perturbed_by in perturb.items():
-        further = {0.0} if shared == "released" else {*settings.curve, 1.0}
-        for eps in sorted({*settings.epsilons, *further}):
-            same = dict.fromkeys(VICTIMS, perturbed_by(eps))
-            outcomes.append(_outcome(trained, shared, eps, same))
+    images, labels, signs = trained.images, trained.labels, _signs(trained)
+    outcomes = _one_step(trained, signs, settings.epsilons, {*settings.curve, 1.0}, seed)
     few, chosen = images[: settings.n_attacked], labels[: settings.n_attacked]
     for own, attack in _own_attacks(settings, seed).items():
         further = {1.0} if own == "own restarts" else set()
         for eps in sorted({*settings.epsilons, *further}):
             against = {v: attack(m, few, chosen, eps) for v, m in trained.models.items()}
             outcomes.append(_outcome(trained, own, eps, against))
+    return _robustness(trained, signs, outcomes, seed)
+
+
+def _transferred(trained: Trained, settings: RobustnessRun) -> Robustness:
+    """One step on all held-out images; PGD with restarts on each model, judged by all."""
+    images, labels = (p[: settings.n_attacked] for p in (trained.images, trained.labels))
+    signs = _signs(trained)
+    outcomes = _one_step(trained, signs, settings.epsilons, set(), settings.seed)
+    for source, eps in product(trained.models, settings.epsilons):
+        perturbed = attacks.restarted_pgd(
+            trained.models[source],
+            images,
+            labels,
+            eps,
+            step=settings.pgd_step,
+            steps=settings.pgd_steps,
+            restarts=settings.restarts,
+            seed=settings.seed,
+        )
+        same = dict.fromkeys(trained.models, perturbed)
+        outcomes.append(_outcome(trained, PGD_ON[source], eps, same))
+    return _robustness(trained, signs, outcomes, settings.seed)
+
+
+def _signs(trained: Trained) -> dict[Victim, Tensor]:
+    """Signs of the gradients (N, C, H, W) of every model for all held-out images."""
+    images, labels = trained.images, trained.labels
+    return {v: attacks.gradient_sign(m, images, labels) for v, m in trained.models.items()}
+
+
+def _one_step(
+    trained: Trained,
+    signs: dict[Victim, Tensor],
+    epsilons: tuple[float, ...],
+    curve: set[float],
+    seed: int,
+) -> list[Outcome]:
+    """Every perturbation that takes one step, or none, of all held-out images.
+
+    The released one at eps 0 too, the others on the curve too.
+    """
+    images = trained.images
+    perturb: dict[Shared, Callable[[float], Tensor]] = {
+        "released": partial(attacks.add_signs_as_released, images, signs["base"]),
+        "sign noise": partial(attacks.sign_noise, images, seed=seed),
+    }
+    perturb |= {FGSM_ON[v]: partial(attacks.add_signs, images, sign) for v, sign in signs.items()}
+    outcomes = [_outcome(trained, "unchanged", 0.0, dict.fromkeys(trained.models, images))]
+    for shared, perturbed_by in perturb.items():
+        further = {0.0} if shared == "released" else curve
+        for eps in sorted({*epsilons, *further}):
+            same = dict.fromkeys(trained.models, perturbed_by(eps))
+            outcomes.append(_outcome(trained, shared, eps, same))
+    return outcomes
+
+
+def _robustness(
+    trained: Trained, signs: dict[Victim, Tensor], outcomes: list[Outcome], seed: int
+) -> Robustness:
+    labels = trained.labels
     return Robustness(
         seed=seed,
         test_accuracy=trained.test_accuracy,

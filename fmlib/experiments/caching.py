@@ -7,13 +7,21 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from fmlib import caching
 from fmlib.caching import PRESETS, PRINTED, RELEASED, CacheConfig, FeatureCache
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Counts, Result, Settings, setting
+from fmlib.experiments.common import (
+    Count,
+    Counts,
+    Result,
+    RunConfig,
+    Settings,
+    Training,
+    setting,
+)
 from fmlib.features import cosine_similarity, feature_maps, feature_vectors
 from fmlib.models import InputScale, chunk_size, layer_table, multiply_adds
 from fmlib.skipping import RandomSkip
@@ -172,7 +180,7 @@ def _compare(settings: CachingSettings, dataset: Dataset, point: Point) -> Compa
 
 
 def train_once(
-    settings: CachingSettings,
+    settings: Training,
     dataset: Dataset,
     point: Point,
     skipping: CacheConfig | list[list[float]] | None,
@@ -195,6 +203,59 @@ def train_once(
     tested = history.test_accuracies[-1] if every_epoch else evaluate(model, *test)
     on_train = evaluate(model, *train) if point.train_accuracy else None
     return Run(history=history, train_accuracy=on_train, test_accuracy=tested)
+
+
+class CachingRun(RunConfig):
+    """One recorded training of Figures 7 and 8: plain, cached, or skipping at random.
+
+    A cached run says how its cache reads the method; a random one has the rates, by epoch and
+    class, that the cached run of the same seed skipped at.
+    """
+
+    batch_size: Count
+    epochs: Count = 10
+    condition: Condition
+    cache: CacheConfig | None = None
+    rates: tuple[tuple[float, ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.cache is not None) != (self.condition == "cached"):
+            raise ValueError("a cached run has a cache, and no other run has")
+        if self.rates is not None and self.condition != "random":
+            raise ValueError("only a run that skips at random has rates")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Dataset, images if few, batch size, condition and seed."""
+        return f"{self.dataset}-{self.n_train}-batch-{self.batch_size}-{self.condition}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on; small batches cost a little more."""
+        share = 1.0 if self.condition == "plain" else 0.75
+        return share * self.n_train * self.epochs * (1 + 8 / self.batch_size)
+
+    @property
+    def source(self) -> Self | None:
+        """The cached run whose rates a run without rates needs."""
+        if self.condition != "random" or self.rates is not None:
+            return None
+        return self.model_copy(update={"condition": "cached", "cache": RELEASED})
+
+    def completed(self, source: Run) -> Self:
+        """This run, at the rates of a cached one."""
+        return self.model_copy(update={"rates": tuple(map(tuple, skip_rates(source.history)))})
+
+    def run(self) -> Run:
+        """Train, tested after every epoch and on the training images at the end."""
+        assert self.source is None, "a run at random needs rates"
+        point = Point(
+            self.batch_size, self.epochs, self.seed, test_every_epoch=True, train_accuracy=True
+        )
+        rates = None if self.rates is None else [list(row) for row in self.rates]
+        return train_once(self, self.load(), point, self.cache or rates)
 
 
 def _cache(model: nn.Module, dataset: Dataset, config: CacheConfig) -> FeatureCache:

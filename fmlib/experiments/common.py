@@ -1,7 +1,8 @@
-"""What the experiments of all chapters share: settings, their checks, continued training."""
+"""What all experiments share: what is trained on what, settings and checks, copies, processes."""
 
 import copy
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import joblib
@@ -35,13 +36,72 @@ def setting(quick: Any, description: str, **others: Any) -> Any:
     return Field(quick, description=description, json_schema_extra=others)
 
 
-class Settings(BaseModel):
+class Training(BaseModel):
+    """What is trained on what: the base of the chapters' settings and of the recorded runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    dataset: str
+    n_train: Count
+    n_test: Count
+    learning_rate: Rate
+    input_scale: InputScale
+
+    @property
+    def arithmetic(self) -> tuple[torch.dtype, str]:
+        """Type of all numbers, and the device that computes."""
+        return LIVE_DTYPE, "cpu"
+
+    def images_needed(self) -> int:
+        """Training images that the experiment reads, held-out ones included."""
+        return self.n_train
+
+    def load(self) -> data.Dataset:
+        """The dataset, in the type and on the device of these settings."""
+        dtype, device = self.arithmetic
+        dataset = data.load(self.dataset, self.images_needed(), self.n_test, dtype=dtype)
+        return dataset.to(device)
+
+    def model(
+        self,
+        dataset: data.Dataset,
+        seed: int,
+        network: models.ModelName = "base_cnn",
+        channels: int | None = None,
+        **options: Any,
+    ) -> nn.Sequential:
+        """A fresh network with these settings' input scale, weights drawn by `seed`.
+
+        `channels` replaces the images' number of channels; `options` go to the network, such
+        as `activation="leaky_relu"` to the base CNN.
+        """
+        chosen = self.input_scale
+        if chosen == "released":
+            chosen = "255" if self.dataset == "mnist" else "unit"
+        dtype, device = self.arithmetic
+        scale = models.scale_layer(chosen, dtype, dataset.train_images)
+        shape = (channels or dataset.image_shape[0], *dataset.image_shape[1:])
+        build = models.NETWORKS[network]
+        model = build(shape, dataset.n_classes, seed=seed, dtype=dtype, scale=scale, **options)
+        return model.to(device)
+
+    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
+        """Settings of one training run."""
+        return TrainConfig(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=self.learning_rate,
+            seed=seed,
+            device=self.arithmetic[1],
+        )
+
+
+class Settings(Training):
     """Settings that every chapter has; each chapter adds its own.
 
     `shared` holds the chapter's own values, in the profiles' order, of the settings given here.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     layer_choices: ClassVar[tuple[str, ...]] = ()  # besides the layers that have feature maps
     shared: ClassVar[dict[str, tuple[object, object, object]]] = {}
 
@@ -61,41 +121,6 @@ class Settings(BaseModel):
         further: dict[str, Any] = {n: f.json_schema_extra for n, f in cls.model_fields.items()}
         values = {n: further[n].get(name, f.default) for n, f in cls.model_fields.items()}
         return values | {n: v[PROFILES.index(name)] for n, v in cls.shared.items()}
-
-    def images_needed(self) -> int:
-        """Training images that the experiment reads, held-out ones included."""
-        return self.n_train
-
-    def load(self) -> data.Dataset:
-        """The dataset of these settings."""
-        return data.load(self.dataset, self.images_needed(), self.n_test, dtype=LIVE_DTYPE)
-
-    def model(
-        self,
-        dataset: data.Dataset,
-        seed: int,
-        network: models.ModelName = "base_cnn",
-        channels: int | None = None,
-        **options: Any,
-    ) -> nn.Sequential:
-        """A fresh network with these settings' input scale, weights drawn by `seed`.
-
-        `channels` replaces the images' number of channels; `options` go to the network, such
-        as `activation="leaky_relu"` to the base CNN.
-        """
-        chosen = self.input_scale
-        if chosen == "released":
-            chosen = "255" if self.dataset == "mnist" else "unit"
-        scale = models.scale_layer(chosen, LIVE_DTYPE, dataset.train_images)
-        shape = (channels or dataset.image_shape[0], *dataset.image_shape[1:])
-        build = models.NETWORKS[network]
-        return build(shape, dataset.n_classes, seed=seed, dtype=LIVE_DTYPE, scale=scale, **options)
-
-    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
-        """Settings of one training run."""
-        return TrainConfig(
-            epochs=epochs, batch_size=batch_size, learning_rate=self.learning_rate, seed=seed
-        )
 
     def check(self) -> Self:
         """Refuse what cannot run, before any training.
@@ -117,6 +142,59 @@ class Settings(BaseModel):
                 f"layer {layer!r} has no feature maps; choose one of {', '.join(possible)}"
             )
         return self
+
+
+class RunConfig(Training):
+    """What identifies a run that is recorded; each experiment adds its own, and how it is made.
+
+    It is complete: with the data it decides the result, up to rounding.  `threads` are those of
+    the process that computes; they decide the order in which sums are rounded.
+    """
+
+    n_test: Count = 10_000
+    learning_rate: Rate = 0.01
+    input_scale: InputScale = "released"
+    seed: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "float64"] = "float32"
+    device: str = "cpu"
+    threads: Count = 1
+
+    @property
+    def arithmetic(self) -> tuple[torch.dtype, str]:
+        """Type of all numbers, and the device that computes."""
+        return getattr(torch, self.precision), self.device
+
+    def load(self) -> data.Dataset:
+        """The dataset; the last two that a process has read stay in its memory."""
+        return _load(self.dataset, self.images_needed(), self.n_test, *self.arithmetic)
+
+    @property
+    def label(self) -> str:
+        """A name for people, of letters, digits, dots and hyphens."""
+        raise NotImplementedError
+
+    @property
+    def cost(self) -> float:
+        """About how many images the run computes gradients of, to tell the time left."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> Self | None:
+        """The run whose result this one still needs before it can be made, if any."""
+        return None
+
+    def completed(self, source: Any) -> Self:
+        """This run with what it needs of its source's result."""
+        return self
+
+    def run(self) -> "Result":
+        """Make the run."""
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, n_train: int, n_test: int, dtype: torch.dtype, device: str) -> data.Dataset:
+    return data.load(name, n_train, n_test, dtype=dtype).to(device)
 
 
 class Result(BaseModel):

@@ -18,6 +18,7 @@ from fmlib.experiments.common import (
     InputScale,
     Rates,
     Result,
+    RunConfig,
     Settings,
     setting,
     trained_copy,
@@ -218,6 +219,78 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row
         histories=histories,
     )
     return measured, base
+
+
+class MapRun(RunConfig):
+    """One recorded row of Figure 9: a base model trained further, on maps or on the originals.
+
+    Base models of the same seed are the same; `originals` repeats every image as often as it
+    has maps, so that both kinds see equally many images in equally many steps.
+    """
+
+    network: models.ModelName
+    batch_size: Count
+    epochs: Count
+    map_epochs: Count
+    map_images: Count
+    images: Literal["maps", "originals"]
+    layer: str = "conv1"
+
+    @property
+    def label(self) -> str:
+        """Dataset, images, batch size, and what the base model is trained on further."""
+        return f"{self.dataset}-{self.n_train}-batch-{self.batch_size}-{self.images}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on, those of the larger network counted three times."""
+        each, maps = (1, 15) if self.network == "base_cnn" else (3, 32)
+        further = self.map_epochs * self.map_images * maps
+        return each * (self.epochs * self.n_train + further) * (1 + 8 / self.batch_size)
+
+    def run(self) -> "FurtherTraining":
+        """Train the base model and its copy, tested on original images after every epoch."""
+        dataset = self.load()
+        train = dataset.train_images, dataset.train_labels
+        base = self.model(dataset, self.seed, self.network)
+        config = self.train_config(self.epochs, self.batch_size, self.seed)
+        test = dataset.test_images, dataset.test_labels
+        history = fit(base, *train, config, test=test)
+        before = accuracy(base, dataset, history.test_accuracies[-1])
+        images, labels = (part[: self.map_images] for part in train)
+        n_maps = feature_maps(base, images[:1], [self.layer])[self.layer].shape[1]
+        from_maps = self.images == "maps"
+        if from_maps:
+            made = map_training_set(base, images, labels, self.layer)
+        else:
+            made = repeat_images(images, labels, n_maps)
+        config = self.train_config(self.map_epochs, self.batch_size, self.seed)
+        model, further = trained_copy(base, *made, config, maps=from_maps, test=test)
+        some = -(-self.n_test // n_maps)  # about as many maps as test images
+        on_maps = map_training_set(base, test[0][:some], test[1][:some], self.layer)
+        return FurtherTraining(
+            base=before,
+            base_history=history,
+            after=accuracy(model, dataset, further.test_accuracies[-1]),
+            history=further,
+            on_maps=evaluate(model[1:], *on_maps),
+            negative_share=negative_share(on_maps[0]),
+        )
+
+
+class FurtherTraining(Result):
+    """A base model, and what further training made of it; accuracies in percent.
+
+    `on_maps` is the accuracy on the maps of the first test images, one by one, after it;
+    `negative_share` in [0, 1] is that of these maps' values.
+    """
+
+    base: Accuracy
+    base_history: History
+    after: Accuracy
+    history: History
+    on_maps: float
+    negative_share: float
 
 
 def accuracy(model: nn.Module, dataset: Dataset, test: float | None = None) -> Accuracy:

@@ -1,0 +1,73 @@
+"""The grids of runs that are recorded, one per experiment."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import NamedTuple
+
+from fmlib.caching import RELEASED
+from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
+from fmlib.experiments.caching import CONDITIONS, CachingRun, Condition, Run
+from fmlib.experiments.common import Result, RunConfig
+from fmlib.experiments.feature_map_regularization import FurtherTraining, MapRun
+
+BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
+SEEDS, SEEDS_AT_4096, SEEDS_OF_LONG_RUNS = 5, 10, 3
+
+
+class Experiment(NamedTuple):
+    """What is recorded under one name: kinds of configuration and result, and the runs."""
+
+    config: type[RunConfig]
+    result: type[Result]
+    grid: Callable[[], list[RunConfig]]
+
+
+def _caching(condition: Condition, **values: object) -> CachingRun:
+    cache = RELEASED if condition == "cached" else None
+    return CachingRun.model_validate(
+        {"dataset": "mnist", "condition": condition, "cache": cache, **values}
+    )
+
+
+def caching_grid() -> list[RunConfig]:
+    """Fig. 7 and 8 in full, a few of them with two threads, and small runs in float64."""
+    runs: list[RunConfig] = [
+        _caching(condition, n_train=60_000, batch_size=size, seed=seed)
+        for seed, size, condition in product(range(SEEDS_AT_4096), BATCH_SIZES, CONDITIONS)
+        if seed < (SEEDS_AT_4096 if size == 4096 else SEEDS)
+    ]
+    small = {"n_train": 3000, "n_test": 1000, "batch_size": 200, "epochs": 2}
+    runs += [
+        _caching(condition, **small, seed=seed, precision="float64")
+        for seed, condition in product(range(2), CONDITIONS)
+    ]
+    return runs
+
+
+def map_grid() -> list[RunConfig]:
+    """Fig. 9: its rows as released, on maps and as long on the originals."""
+    rows: list[dict[str, object]] = [
+        {"dataset": "mnist", "network": "base_cnn", "batch_size": 256, "epochs": 5,
+         "map_epochs": 5, "map_images": 6000},
+        {"dataset": "fashion-mnist", "network": "fashion_cnn", "batch_size": 256, "epochs": 5,
+         "map_epochs": 2, "map_images": 6000},
+        {"dataset": "mnist", "network": "base_cnn", "batch_size": 64, "epochs": 10,
+         "map_epochs": 10, "map_images": 60_000},
+    ]  # fmt: skip
+    return [
+        MapRun.model_validate({"n_train": 60_000, "images": images, "seed": seed, **row})
+        for row, seed, images in product(rows, range(SEEDS), ("maps", "originals"))
+        if seed < (SEEDS_OF_LONG_RUNS if row["map_images"] == 60_000 else SEEDS)
+    ]
+
+
+def robustness_grid() -> list[RunConfig]:
+    """Fig. 10 as released, and FGSM and PGD on and by every model."""
+    return [RobustnessRun(dataset="mnist", n_train=50_000, seed=seed) for seed in range(SEEDS)]
+
+
+EXPERIMENTS = {
+    "caching": Experiment(CachingRun, Run, caching_grid),
+    "feature_map_regularization": Experiment(MapRun, FurtherTraining, map_grid),
+    "adversarial_robustness": Experiment(RobustnessRun, Robustness, robustness_grid),
+}
