@@ -128,6 +128,26 @@ def equal_blur(images: Tensor, target: float) -> float:
     )
 
 
+def likeness(maps: Tensor, images: Tensor, sigma: float) -> Tensor:
+    """Squared correlation, 0 to 1, of each map with the images blurred by `sigma` pixels.
+
+    Over all pixels of all images, of which a border is left out where maps are smaller.
+
+    Args:
+        maps: (N, maps, P, Q).
+        images: (N, 1, H, W), grey.
+        sigma: deviation of the Gaussian blur; 0 leaves the images as they are.
+
+    Returns:
+        (maps,), NaN for a flat map.
+    """
+    rows, columns = ((images.shape[d] - maps.shape[d]) // 2 for d in (2, 3))
+    blurred = blur(images, sigma) if sigma else images
+    part = blurred[:, 0, rows : rows + maps.shape[2], columns : columns + maps.shape[3]]
+    flat = torch.cat((part[:, None], maps), dim=1).transpose(0, 1).flatten(1)  # (1 + maps, pixels)
+    return torch.corrcoef(flat.to(torch.float64))[0, 1:].square()
+
+
 @torch.no_grad()
 def dead_share(model: nn.Module, images: Tensor) -> float:
     """Share of the (Leaky)ReLU units that are positive for none of the images, between 0 and 1.

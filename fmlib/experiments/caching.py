@@ -317,16 +317,79 @@ def stages(settings: CachingSettings, dataset: Dataset) -> list[Stages]:
 
 
 def _stages(settings: CachingSettings, dataset: Dataset, seed: int) -> Stages:
+    sizes = settings.batch_size, settings.short.epochs
+    early, late, model, cache = _two_stages(
+        settings, dataset, settings.cache_config(), *sizes, seed
+    )
+    return Stages(early, late, _anatomy(model, cache, dataset))
+
+
+def _two_stages(
+    settings: Training,
+    dataset: Dataset,
+    config: CacheConfig,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+) -> tuple[Stage, Stage, nn.Module, FeatureCache]:
+    """The cache after a few steps, and after training from there to the end."""
     model = settings.model(dataset, seed)
-    cache = _cache(model, dataset, settings.cache_config())
+    cache = _cache(model, dataset, config)
     images, labels = dataset.train_images, dataset.train_labels
-    few = EARLY_STEPS * settings.batch_size
-    config = settings.train_config(1, settings.batch_size, seed)
-    fit(model, images[:few], labels[:few], config, policy=cache)
+    few = EARLY_STEPS * batch_size
+    first = settings.train_config(1, batch_size, seed)
+    fit(model, images[:few], labels[:few], first, policy=cache)
     early = _stage(cache, dataset)
-    config = settings.train_config(settings.short.epochs, settings.batch_size, seed)
-    fit(model, images, labels, config, policy=cache)
-    return Stages(early, _stage(cache, dataset), _anatomy(model, cache, dataset))
+    fit(model, images, labels, settings.train_config(epochs, batch_size, seed), policy=cache)
+    return early, _stage(cache, dataset), model, cache
+
+
+class StagesRun(RunConfig):
+    """One recorded seed of Figures 5 and 6: images against the cache, early and late."""
+
+    batch_size: Count
+    epochs: Count = 10
+
+    @property
+    def label(self) -> str:
+        """Dataset, images and batch size."""
+        return f"{self.dataset}-{self.n_train}-batch-{self.batch_size}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on."""
+        return 0.75 * self.n_train * self.epochs * (1 + 8 / self.batch_size)
+
+    def run(self) -> "RecordedStages":
+        """Train with the released cache, and look at it twice."""
+        dataset = self.load()
+        early, late, *_ = _two_stages(
+            self, dataset, RELEASED, self.batch_size, self.epochs, self.seed
+        )
+        return RecordedStages(early=_recorded(early), late=_recorded(late))
+
+
+class RecordedStage(Result):
+    """Similarities of one test image of each class (rows) to each cached vector (columns).
+
+    None: the class had no vector.  `threshold` is the cache's, by class.
+    """
+
+    similarity: list[list[float | None]]
+    threshold: list[float | None]
+
+
+class RecordedStages(Result):
+    """The cache after a few steps, and after training."""
+
+    early: RecordedStage
+    late: RecordedStage
+
+
+def _recorded(stage: Stage) -> RecordedStage:
+    rows = [[None if x != x else x for x in row] for row in stage.similarity.tolist()]
+    limits = [None if x != x else x for x in stage.threshold.tolist()]
+    return RecordedStage(similarity=rows, threshold=limits)
 
 
 def _anatomy(model: nn.Module, cache: FeatureCache, dataset: Dataset) -> Anatomy:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fmlib import exploration
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Settings, setting
+from fmlib.experiments.common import Count, Result, RunConfig, Settings, setting
 from fmlib.features import feature_maps
 from fmlib.training import fit, predict
 
@@ -85,6 +85,71 @@ class ExplorationSettings(Settings):
             if not possible:
                 raise ValueError(f"{name} is {getattr(self, name)}; give {remedy}")
         return self
+
+
+class ExplorationRun(RunConfig):
+    """One recorded look at the data: embeddings of `n_embedded` images of its own, and outliers.
+
+    Seed s embeds images s n_embedded to (s + 1) n_embedded.
+    """
+
+    n_embedded: Count = 10_000
+    perplexity: float = 30.0
+    neighbours: Count = 10
+    epochs: Count = 10
+    batch_size: Count = 64
+
+    @property
+    def label(self) -> str:
+        """Dataset and number of images."""
+        return f"{self.dataset}-{self.n_train}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on by both networks; t-SNE takes as long as a few epochs."""
+        return 2 * (self.epochs + 1) * self.n_train + 20 * self.n_embedded
+
+    def run(self) -> "Exploration":
+        """Embed, measure distances to the centroids, train without and with the outliers."""
+        dataset = self.load()
+        own = slice(self.seed * self.n_embedded, (self.seed + 1) * self.n_embedded)
+        images, labels = dataset.train_images[own].cpu(), dataset.train_labels[own].cpu()
+        points = {
+            "PCA": exploration.pca(images),
+            "t-SNE": exploration.tsne(images, self.seed, self.perplexity),
+        }
+        means = exploration.centroids(dataset.train_images, dataset.train_labels, dataset.n_classes)
+        nearest = torch.cdist(dataset.test_images.flatten(1), means.flatten(1)).argmin(dim=1)
+        found = _outlier_run(self, dataset, means, self.seed)
+        return Exploration(
+            neighbours={
+                name: exploration.knn_accuracy(places, labels, self.neighbours)
+                for name, places in points.items()
+            },
+            nearest_centroid=100 * (nearest == dataset.test_labels).double().mean().item(),
+            error_rates={split: found.errors[split].rates for split in SPLITS},
+            trends={split: found.errors[split].trend for split in SPLITS},
+            accuracies={name: group.accuracy for name, group in found.groups.items()},
+            diverged=found.diverged,
+        )
+
+
+class Exploration(Result):
+    """What one look at the data found; accuracies and error rates in percent.
+
+    `neighbours` is how often a point's neighbours name its class, by embedding;
+    `nearest_centroid` how often the nearest mean image names that of a test image.  Error
+    rates are those of the network trained with the outliers, by decile of distance to the
+    centroid; `trends` their rank correlation with it.  `accuracies` are those of both
+    networks by group of images, as in `OutlierRun`.
+    """
+
+    neighbours: dict[str, float]
+    nearest_centroid: float
+    error_rates: dict[Split, list[float]]
+    trends: dict[Split, float]
+    accuracies: dict[str, dict[Network, float]]
+    diverged: int
 
 
 class Distances(NamedTuple):
@@ -173,7 +238,7 @@ def outlier_runs(
 
 
 def _outlier_run(
-    settings: ExplorationSettings, dataset: Dataset, means: Tensor, seed: int
+    settings: ExplorationSettings | ExplorationRun, dataset: Dataset, means: Tensor, seed: int
 ) -> OutlierRun:
     images = torch.cat((dataset.train_images, dataset.test_images))
     labels = torch.cat((dataset.train_labels, dataset.test_labels))

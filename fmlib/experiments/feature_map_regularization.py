@@ -1,9 +1,10 @@
 """Chapter 03: a trained network trained on its own feature maps, against its controls."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -16,10 +17,12 @@ from fmlib.experiments.common import (
     Count,
     Counts,
     InputScale,
+    Rate,
     Rates,
     Result,
     RunConfig,
     Settings,
+    Training,
     setting,
     trained_copy,
 )
@@ -275,14 +278,26 @@ class MapRun(RunConfig):
             history=further,
             on_maps=evaluate(model[1:], *on_maps),
             negative_share=negative_share(on_maps[0]),
+            likeness=_likeness(base, test[0][:some].cpu(), self.layer),
         )
+
+
+def _likeness(base: nn.Sequential, images: Tensor, layer: str) -> dict[str, list[float | None]]:
+    maps = feature_maps(base, images.to(next(base.parameters())), [layer])[layer].cpu()
+    found = {f"{sigma:g}": map_images.likeness(maps, images, sigma).tolist() for sigma in SIGMAS}
+    return {sigma: [None if x != x else x for x in row] for sigma, row in found.items()}
+
+
+SIGMAS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+"""Blurs, in pixels, that recorded runs compare feature maps with."""
 
 
 class FurtherTraining(Result):
     """A base model, and what further training made of it; accuracies in percent.
 
     `on_maps` is the accuracy on the maps of the first test images, one by one, after it;
-    `negative_share` in [0, 1] is that of these maps' values.
+    `negative_share` in [0, 1] is that of these maps' values.  `likeness` is their squared
+    correlation with the images under each blur, map by map, None for a flat one.
     """
 
     base: Accuracy
@@ -291,6 +306,38 @@ class FurtherTraining(Result):
     history: History
     on_maps: float
     negative_share: float
+    likeness: dict[str, list[float | None]]
+
+
+class UndefinedLossRun(RunConfig):
+    """Recorded short trainings of section 7.2: one activation, all images and learning rates."""
+
+    activation: models.Activation
+    learning_rates: tuple[Rate, ...] = (0.01, 0.1)
+    images: Count = 600
+    epochs: Count = 2
+    batch_size: Count = 64
+
+    @property
+    def label(self) -> str:
+        """Dataset, images and activation."""
+        return f"{self.dataset}-{self.n_train}-{self.activation.replace('_', '-')}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on, maps included."""
+        return self.n_train + 5 * 15 * self.images * self.epochs * len(self.learning_rates)
+
+    def run(self) -> "Trials":
+        """Train a base model for an epoch, then its copies on maps, each for a few."""
+        found = _trials(
+            self,
+            self.activation,
+            self.seed,
+            "conv1",
+            ShortTraining(self.images, self.epochs, self.batch_size, self.learning_rates),
+        )
+        return Trials(trials=tuple(found))
 
 
 def accuracy(model: nn.Module, dataset: Dataset, test: float | None = None) -> Accuracy:
@@ -382,9 +429,10 @@ class Trial(Result):
     """What became of the base CNN that was trained further on some images (section 7.2).
 
     Before the first step: shares of values below zero and of dead units in [0, 1], loss and
-    norm of the gradient on the first batch, norm of all weights.  Then the history, which ends
-    where the loss is no number, and the share of dead units of the last weights.  All are None
-    if the base model's own training, on images, ended in a loss that is no number.
+    norm of the gradient on the first batch, norm of all weights; None where a number is not
+    finite.  Then the history, which ends where the loss is no number, and the share of dead
+    units of the last weights.  All are None if the base model's own training, on images,
+    ended in a loss that is no number.
     """
 
     activation: models.Activation
@@ -413,43 +461,67 @@ class Trial(Result):
         return self.history.epochs[-1].loss if self.history else None
 
 
+class Trials(Result):
+    """What became of all short trainings from one base model."""
+
+    trials: tuple[Trial, ...]
+
+
+class ShortTraining(NamedTuple):
+    """How many images' maps are trained on, how often, and at which learning rates."""
+
+    images: int
+    epochs: int
+    batch_size: int
+    learning_rates: tuple[float, ...]
+
+
 def run_undefined_losses(settings: RegularizationSettings) -> list[Trial]:
     """Short training of the base CNN on maps: activation, input scale, learning rate, seed.
 
     Beside maps before and after the activation stand the originals; for the released network
     and input scale also maps without their signs and maps without their scale.
     """
-    choices = product(get_args(models.Activation), settings.nan_scales, range(settings.seeds))
-    return [trial for choice in choices for trial in _trials(settings, *choice)]
+    short = ShortTraining(
+        settings.study_images,
+        settings.study_epochs,
+        settings.study_batch_size,
+        settings.nan_learning_rates,
+    )
+    found: list[Trial] = []
+    for activation in get_args(models.Activation):
+        for scale, seed in product(settings.nan_scales, range(settings.seeds)):
+            changes = {"input_scale": scale, "learning_rate": BASE_RATES[scale]}
+            scaled = settings.model_copy(update=changes)
+            found += _trials(scaled, activation, seed, settings.layer, short)
+    return found
 
 
 def _trials(
-    settings: RegularizationSettings, activation: models.Activation, scale: InputScale, seed: int
+    settings: Training, activation: models.Activation, seed: int, layer: str, short: ShortTraining
 ) -> Iterator[Trial]:
-    changes = {"input_scale": scale, "learning_rate": BASE_RATES[scale]}
-    settings = settings.model_copy(update=changes)
-    dataset = settings.load()
+    dataset, scale = settings.load(), settings.input_scale
     base = settings.model(dataset, seed, activation=activation)
-    config = settings.train_config(1, settings.study_batch_size, seed)
+    config = settings.train_config(1, short.batch_size, seed)
     trained = fit(base, dataset.train_images, dataset.train_labels, config)
-    some = dataset.train_images[: settings.study_images]
-    maps = feature_maps(base, some, [settings.layer])[settings.layer]
+    some = dataset.train_images[: short.images]
+    maps = feature_maps(base, some, [layer])[layer]
     before = as_images(maps, dataset.image_shape)
     sets = {
         "originals": base[0](some).repeat_interleave(maps.shape[1], 0),
         "maps before": before,
-        "maps after": as_images(activation_after(base, settings.layer)(maps), dataset.image_shape),
+        "maps after": as_images(activation_after(base, layer)(maps), dataset.image_shape),
     }
     if (activation, scale) == ("relu", "released"):
         sets |= {"absolute maps before": before.abs(), "maps before / 255": before / 255}
     labels = dataset.train_labels[: len(some)].repeat_interleave(maps.shape[1])
-    for (kind, images), rate in product(sets.items(), settings.nan_learning_rates):
+    for (kind, images), rate in product(sets.items(), short.learning_rates):
         trial = Trial(
             activation=activation, input_scale=scale, images=kind, seed=seed, learning_rate=rate
         )
         if trained.divergence is None:
             network = copy.deepcopy(base[1:])
-            changes = {"learning_rate": rate, "epochs": settings.study_epochs}
+            changes = {"learning_rate": rate, "epochs": short.epochs}
             found = _first_step(network, images, labels, config)
             found["history"] = fit(network, images, labels, config.model_copy(update=changes))
             found["dead_share_after"] = map_images.dead_share(network, images)
@@ -459,15 +531,17 @@ def _trials(
 
 def _first_step(
     network: nn.Module, images: Tensor, labels: Tensor, config: TrainConfig
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What `Trial` says of the time before the first step; the batch is the one `fit` draws."""
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed))
     first, weights = order[: config.batch_size], list(network.parameters())
     loss = F.nll_loss(network(images[first]), labels[first])
-    return {
+    norm = nn.utils.get_total_norm
+    numbers = {
         "negative_share": negative_share(images),
         "dead_share": map_images.dead_share(network, images),
         "first_loss": loss.item(),
-        "gradient": nn.utils.get_total_norm(torch.autograd.grad(loss, weights)).item(),
-        "weights": nn.utils.get_total_norm(weights).item(),
+        "gradient": norm(torch.autograd.grad(loss, weights)).item(),
+        "weights": norm(weights).item(),
     }
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

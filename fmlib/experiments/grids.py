@@ -2,13 +2,27 @@
 
 from collections.abc import Callable
 from itertools import product
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
-from fmlib.experiments.caching import CONDITIONS, CachingRun, Condition, Run
+from fmlib.experiments.caching import (
+    CONDITIONS,
+    CachingRun,
+    Condition,
+    RecordedStages,
+    Run,
+    StagesRun,
+)
 from fmlib.experiments.common import Result, RunConfig
-from fmlib.experiments.feature_map_regularization import FurtherTraining, MapRun
+from fmlib.experiments.exploration import Exploration, ExplorationRun
+from fmlib.experiments.feature_map_regularization import (
+    FurtherTraining,
+    MapRun,
+    Trials,
+    UndefinedLossRun,
+)
+from fmlib.models import Activation
 
 BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
 SEEDS, SEEDS_AT_4096, SEEDS_OF_LONG_RUNS = 5, 10, 3
@@ -30,11 +44,23 @@ def _caching(condition: Condition, **values: object) -> CachingRun:
 
 
 def caching_grid() -> list[RunConfig]:
-    """Fig. 7 and 8 in full, a few of them with two threads, and small runs in float64."""
+    """Fig. 7 and 8 in full, the cache without its threshold, and small runs in float64."""
     runs: list[RunConfig] = [
         _caching(condition, n_train=60_000, batch_size=size, seed=seed)
         for seed, size, condition in product(range(SEEDS_AT_4096), BATCH_SIZES, CONDITIONS)
         if seed < (SEEDS_AT_4096 if size == 4096 else SEEDS)
+    ]
+    nearest = RELEASED.model_copy(update={"hit": "nearest"})
+    runs += [
+        CachingRun(
+            dataset="mnist",
+            n_train=60_000,
+            condition="cached",
+            cache=nearest,
+            batch_size=size,
+            seed=seed,
+        )
+        for seed, size in product(range(SEEDS), (4096, 64))
     ]
     small = {"n_train": 3000, "n_test": 1000, "batch_size": 200, "epochs": 2}
     runs += [
@@ -66,7 +92,31 @@ def robustness_grid() -> list[RunConfig]:
     return [RobustnessRun(dataset="mnist", n_train=50_000, seed=seed) for seed in range(SEEDS)]
 
 
+def exploration_grid() -> list[RunConfig]:
+    """Fig. 1 to 3."""
+    return [ExplorationRun(dataset="mnist", n_train=60_000, seed=seed) for seed in range(SEEDS)]
+
+
+def stages_grid() -> list[RunConfig]:
+    """Fig. 5 and 6, at two batch sizes, since theirs is not known."""
+    return [
+        StagesRun(dataset="mnist", n_train=60_000, batch_size=size, epochs=3, seed=seed)
+        for size, seed in product((64, 4096), range(SEEDS))
+    ]
+
+
+def undefined_loss_grid() -> list[RunConfig]:
+    """Section 7.2: training on maps before and after ReLU and leaky ReLU."""
+    return [
+        UndefinedLossRun(dataset="mnist", n_train=60_000, activation=activation, seed=seed)
+        for activation, seed in product(get_args(Activation), range(SEEDS))
+    ]
+
+
 EXPERIMENTS = {
+    "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
+    "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
+    "undefined_losses": Experiment(UndefinedLossRun, Trials, undefined_loss_grid),
     "caching": Experiment(CachingRun, Run, caching_grid),
     "feature_map_regularization": Experiment(MapRun, FurtherTraining, map_grid),
     "adversarial_robustness": Experiment(RobustnessRun, Robustness, robustness_grid),
