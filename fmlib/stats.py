@@ -1,6 +1,67 @@
-"""Statistics of paired results: pure functions of numbers."""
+"""Statistics of repeated and of paired results: pure functions of numbers."""
 
-from scipy.stats import binomtest
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest, bootstrap
+
+RESAMPLES = 9999
+
+
+class Estimate(NamedTuple):
+    """A mean, its 95 % interval, and how many values it is the mean of.
+
+    The interval is NaN for fewer than two values.  `effect` is, for paired differences, their
+    mean over their standard deviation (Cohen's d_z); NaN otherwise, and where they are equal.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    effect: float = math.nan
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % bootstrap interval of values, at least one (Efron 1987: BCa).
+
+    The resamples are seeded and the values' order does not matter, so that the same values
+    always give the same digits.  With few values such intervals are too narrow: drawn from a
+    normal distribution, some 70 % hold the true mean of n = 3, 85 % of n = 5, 91 % of n = 10.
+    """
+    if not values:
+        raise ValueError("values is empty; give at least one number")
+    ordered = sorted(values)
+    mean = fmean(ordered)
+    if len(ordered) == 1:
+        return Estimate(mean, math.nan, math.nan, 1)
+    if ordered[0] == ordered[-1]:
+        return Estimate(mean, mean, mean, len(ordered))
+    found = bootstrap(
+        (ordered,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Estimate(mean, float(found.low), float(found.high), len(ordered))
+
+
+def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
+    """Estimate of first - second over the keys (seeds) that both have; None if there are none."""
+    differences = [first[key] - second[key] for key in sorted(first.keys() & second.keys())]
+    if not differences:
+        return None
+    found = estimate(differences)
+    spread = stdev(differences) if len(differences) > 1 else 0.0
+    return found._replace(effect=found.mean / spread if spread else math.nan)
+
+
+def share(count: int, n: int) -> Estimate:
+    """Share in [0, 1] of n trials that came out in one way, with Wilson's 95 % interval (1927)."""
+    if not 0 <= count <= n or n < 1:
+        raise ValueError(f"count is {count} of n = {n}; give 0 to n of at least one trial")
+    interval = binomtest(count, n).proportion_ci(method="wilson")
+    return Estimate(count / n, float(interval.low), float(interval.high), n)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

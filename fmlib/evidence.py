@@ -1,0 +1,269 @@
+"""Recorded runs as tables of numbers, read anew from their files whenever they are asked for.
+
+Every row says in `path` which record it comes from.  Runs on a processor and on a graphics
+card are never in one table, so that no pair of runs mixes them.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from fmlib import models
+from fmlib.caching import RELEASED
+from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
+from fmlib.experiments.caching import CachingRun, RecordedStages, Run, StagesRun
+from fmlib.experiments.exploration import Exploration, ExplorationRun
+from fmlib.experiments.feature_map_regularization import (
+    Accuracy,
+    FurtherTraining,
+    MapRun,
+    Trials,
+    UndefinedLossRun,
+)
+from fmlib.records import RESULTS, Record, read_all
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks" / "results.json"
+FULL = 50_000
+"""Runs on fewer training images serve as checks of this package, not as evidence."""
+
+Rows = Iterator[dict[str, Any]]
+
+
+def _table(
+    experiment: str,
+    rows: Callable[[Record[Any, Any]], Rows],
+    columns: str,
+    results: Path,
+    device: str,
+) -> pd.DataFrame:
+    """Rows of all records of an experiment, made in full and in single precision."""
+    found = [
+        {"seed": record.config.seed, **row, "path": str(path)}
+        for path, record in read_all(experiment, results).records.items()
+        if record.config.n_train >= FULL and record.config.device == device
+        for row in rows(record)
+    ]
+    return pd.DataFrame(found, columns=["seed", *columns.split(), "path"])
+
+
+def caching(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 7 and 8, a row per epoch of each run with one thread.
+
+    `condition` is plain, cached, random, or `nearest` (the cache without its threshold).
+    `seen`, `trained`, `skipped` count images of the epoch; `steps`, `images` (trained on) and
+    `operations` (multiply-adds, scoring included) are summed from the first epoch on.
+    `test_accuracy` and, at the last epoch, `train_accuracy` are in percent.
+    """
+    columns = (
+        "batch_size condition epoch last diverged test_accuracy train_accuracy seen trained "
+        "skipped steps images operations"
+    )
+    return _table("caching", _epochs, columns, results, device)
+
+
+def _epochs(record: Record[CachingRun, Run]) -> Rows:
+    config, result = record.config, record.result
+    if config.threads > 1:
+        return
+    condition = config.condition
+    if config.cache is not None and config.cache != RELEASED:
+        if config.cache != RELEASED.model_copy(update={"hit": "nearest"}):
+            return
+        condition = "nearest"
+    epochs = result.history.epochs
+    steps = images = operations = 0
+    for epoch in epochs:
+        steps, images = steps + epoch.steps, images + epoch.trained
+        operations += _operations(epoch.trained, _scored(epoch.policy))
+        last = epoch is epochs[-1]
+        yield {
+            "batch_size": config.batch_size,
+            "condition": condition,
+            "epoch": epoch.epoch,
+            "last": last,
+            "diverged": result.history.divergence is not None,
+            "test_accuracy": epoch.test_accuracy,
+            "train_accuracy": result.train_accuracy if last else None,
+            "seen": epoch.seen,
+            "trained": epoch.trained,
+            "skipped": epoch.skipped,
+            "steps": steps,
+            "images": images,
+            "operations": operations,
+        }
+
+
+def _scored(report: dict[str, list[float | None]]) -> int:
+    """Images whose maps the released cache computes: those looked up, and those kept."""
+    counts = (report.get(name, []) for name in ("hits", "misses", "trained"))
+    return int(sum(value or 0 for values in counts for value in values))
+
+
+def _operations(trained: int, scored: int) -> int:
+    """Multiply-adds of training on images of MNIST, and of scoring some by the first convolution.
+
+    Forward, gradients of the weights, and gradients of every layer's input but the first's.
+    """
+    first, forward = _costs()
+    return trained * (3 * forward - first) + scored * first
+
+
+@lru_cache(maxsize=1)
+def _costs() -> tuple[int, int]:
+    costs = models.multiply_adds(models.base_cnn(), (1, 28, 28))
+    return next(cost for cost in costs if cost), sum(costs)
+
+
+def further_training(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 9, a row per base model and its copy trained further on `images`: maps or originals.
+
+    Accuracies in percent on original images; `gap` is train - test.  `tests` holds that after
+    each epoch of the further training, `on_maps` the accuracy on maps of test images.  A copy
+    whose training diverged has no accuracies.  `blurred` and `sharp` are the mean squared
+    correlations of the base model's maps with the best blur of the images, and with the images.
+    """
+    columns = (
+        "dataset batch_size images diverged base_train base_test base_gap train test gap tests "
+        "on_maps blurred sharp"
+    )
+    return _table("feature_map_regularization", _further, columns, results, device)
+
+
+def _further(record: Record[MapRun, FurtherTraining]) -> Rows:
+    config, result = record.config, record.result
+    row = {"dataset": config.dataset, "batch_size": config.batch_size, "images": config.images}
+    row["diverged"] = result.history.divergence is not None
+    row |= {f"base_{name}": value for name, value in _train_test(result.base).items()}
+    likeness = {sigma: _mean(known) for sigma, known in result.likeness.items()}
+    row |= {"sharp": likeness.pop("0"), "blurred": max(likeness.values())}
+    if not row["diverged"]:
+        row |= _train_test(result.after)
+        row |= {"on_maps": result.on_maps, "tests": result.history.test_accuracies}
+    yield row
+
+
+def _train_test(found: Accuracy) -> dict[str, float]:
+    return {"train": found.train, "test": found.test, "gap": found.gap}
+
+
+def _mean(values: list[float | None]) -> float:
+    """Mean of what is defined."""
+    return fmean(value for value in values if value is not None)
+
+
+def robustness(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 10, a row per perturbation, eps and model (`victim`); accuracy in percent of n images.
+
+    Without those that need a map model whose training diverged.  The perturbation `test` is
+    none at all, of the test images.
+    """
+    columns = "perturbation eps victim n accuracy"
+    return _table("adversarial_robustness", _outcomes, columns, results, device)
+
+
+def _outcomes(record: Record[RobustnessRun, Robustness]) -> Rows:
+    config, result = record.config, record.result
+    for victim in result.test_accuracy:
+        clean = result.clean_accuracy("test", victim)
+        test = {"perturbation": "test", "eps": 0.0, "victim": victim, "n": config.n_test}
+        yield test | {"accuracy": clean}
+        for outcome in result.outcomes:
+            accuracy = result.accuracy(outcome.perturbation, outcome.eps, victim)
+            row = {"perturbation": outcome.perturbation, "eps": outcome.eps, "victim": victim}
+            yield row | {"n": outcome.n, "accuracy": accuracy}
+
+
+def exploration(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 1 to 3, a row per quantity: accuracies in percent, rank correlations from -1 to 1.
+
+    Quantities: `PCA` and `t-SNE` (neighbours name the class), `nearest centroid`, `trend train`
+    and `trend test` (of error rate and decile), and `GROUP: NETWORK` for the accuracy of both
+    networks on each group of images (`fmlib.experiments.exploration.OutlierRun`).
+    """
+    return _table("exploration", _looks, "quantity value", results, device)
+
+
+def _looks(record: Record[ExplorationRun, Exploration]) -> Rows:
+    found = record.result
+    values: dict[str, float] = {**found.neighbours, "nearest centroid": found.nearest_centroid}
+    values |= {f"trend {split}": trend for split, trend in found.trends.items()}
+    for group, accuracies in found.accuracies.items():
+        values |= {f"{group}: {network}": value for network, value in accuracies.items()}
+    for quantity, value in values.items():
+        yield {"quantity": quantity, "value": value}
+
+
+def stages(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 5 and 6, a row per batch size and stage, `early` or `late`.
+
+    `lowest` is the lowest similarity of a class's first test image to a cached vector, `image`
+    that image's class; `own` is the class whose image is least similar to its own vector.
+    """
+    return _table("cache_stages", _stages, "batch_size stage lowest image own", results, device)
+
+
+def _stages(record: Record[StagesRun, RecordedStages]) -> Rows:
+    for name in ("early", "late"):
+        rows = getattr(record.result, name).similarity
+        known = [[1.0 if value is None else value for value in row] for row in rows]
+        lowest = [min(row) for row in known]
+        own = [row[label] for label, row in enumerate(known)]
+        yield {
+            "batch_size": record.config.batch_size,
+            "stage": name,
+            "lowest": min(lowest),
+            "image": lowest.index(min(lowest)),
+            "own": own.index(min(own)),
+        }
+
+
+def undefined_losses(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Section 7.2, a row per short training on `images` from one base model at one rate.
+
+    `undefined` says whether the loss ended as no number; None if that of the base model did.
+    `negative_share` is that of the images' values, `dead_share` that of dead units at the end.
+    """
+    columns = "activation images learning_rate undefined negative_share dead_share last_loss"
+    return _table("undefined_losses", _trials, columns, results, device)
+
+
+def _trials(record: Record[UndefinedLossRun, Trials]) -> Rows:
+    for trial in record.result.trials:
+        yield {
+            "activation": trial.activation,
+            "images": trial.images,
+            "learning_rate": trial.learning_rate,
+            "undefined": None if trial.history is None else trial.history.divergence is not None,
+            "negative_share": trial.negative_share,
+            "dead_share": trial.dead_share_after,
+            "last_loss": trial.last_loss,
+        }
+
+
+def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:
+    """Ratios of time and memory measured by `benchmarks`, a row each: name, ratio, low, high, n."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    found = [(row["name"], row["ratio"], *row["spread"], row["pairs"]) for row in rows]
+    return pd.DataFrame(found, columns=["name", "ratio", "low", "high", "n"])
+
+
+def by_seed(table: pd.DataFrame, column: str, **chosen: object) -> dict[int, float]:
+    """One number per seed: a column of the rows whose other columns have the chosen values.
+
+    Rows without that number are left out.
+
+    Raises:
+        ValueError: two rows of one seed; choose further columns.
+    """
+    rows = table
+    for name, value in chosen.items():
+        rows = rows[rows[name] == value]
+    rows = rows[["seed", column]].dropna()
+    if not rows["seed"].is_unique:
+        raise ValueError(f"{column} has several rows of one seed; choose more than {chosen}")
+    return dict(zip(rows["seed"].tolist(), map(float, rows[column]), strict=True))
