@@ -70,7 +70,7 @@ def _epochs(record: Record[CachingRun, Run]) -> Rows:
     config, result = record.config, record.result
     if config.threads > 1:
         return
-    condition = config.condition
+    condition: str = config.condition
     if config.cache is not None and config.cache != RELEASED:
         if config.cache != RELEASED.model_copy(update={"hit": "nearest"}):
             return
