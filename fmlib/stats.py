@@ -24,6 +24,11 @@ class Estimate(NamedTuple):
     n: int
     effect: float = math.nan
 
+    @property
+    def negated(self) -> "Estimate":
+        """The estimate of the negated numbers."""
+        return Estimate(-self.mean, -self.high, -self.low, self.n, -self.effect)
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and 95 % bootstrap interval of values, at least one (Efron 1987: BCa).
