@@ -21,7 +21,8 @@ endif
 # Where the console scripts of PY lie, for the tools that `python -m` cannot start.
 SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
-CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness
+CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness \
+	claims provenance
 RUNS := $(CHAPTERS:%=run-%)
 
 # What is being made; it takes the place of what was there when it is complete, and not before.
@@ -55,7 +56,7 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 	@if test -d _build/replaced && ! test -d _build/html; then mv _build/replaced _build/html; fi
 	@rm -rf $(SOURCE) _build/replaced
 	@mkdir -p $(SOURCE)
-	@cp -R book _config.yml _toc.yml $(SOURCE)
+	@cp -R book results _config.yml _toc.yml $(SOURCE)
 	@find $(SOURCE) -mindepth 1 -name '.*' -prune -exec rm -rf {} +
 	@$(call run-chapters,$(SOURCE)/book)
 	@echo "building the pages (progress in _build/pages.log)"

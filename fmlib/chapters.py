@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from fmlib import claims, evidence_tables
 from fmlib.experiments.adversarial_robustness import RobustnessSettings
 from fmlib.experiments.caching import CachingSettings
 from fmlib.experiments.common import PROFILES, Settings
@@ -45,6 +46,10 @@ CHAPTERS = {
     ),
     "adversarial_robustness": Chapter("04_adversarial_robustness.ipynb", RobustnessSettings),
 }
+
+
+PAGES = {"claims": "claims.ipynb", "provenance": "provenance.ipynb"}
+"""Notebooks without parameters: what the records say, and how they were made."""
 
 
 class ChapterError(Exception):
@@ -135,8 +140,7 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
         ChapterError: the notebook cannot be read or written, or a cell failed; then the
             notebook up to that cell lies beside `out` as `NAME.failed.ipynb`.
     """
-    settings(name, **{"profile": "quick", **given})  # type: ignore[arg-type]
-    source = chapter(name).path
+    source = _checked(name, given)
     if not source.is_file():
         raise ChapterError(f"{source} does not exist; fmlib runs chapters from a checkout")
     failed = out.parent / f"{out.stem}.failed.ipynb"
@@ -154,6 +158,16 @@ def execute(name: str, given: Mapping[str, object], out: Path) -> None:
             raise ChapterError(f"{error} (see {failed})") from error
         scrub(draft)
         _write(out, draft.read_text(encoding="utf-8"))
+
+
+def _checked(name: str, given: Mapping[str, object]) -> Path:
+    """The notebook of a chapter or page, if it takes these parameters."""
+    if name in PAGES:
+        if given:
+            raise ValueError(f"{name} has no parameters; it was given {', '.join(given)}")
+        return BOOK / PAGES[name]
+    settings(name, **{"profile": "quick", **given})  # type: ignore[arg-type]
+    return chapter(name).path
 
 
 def _write(path: Path, text: str) -> None:
@@ -224,20 +238,14 @@ _HEADLINE = ("<!-- headline: written by `make chapters` -->\n", "<!-- end of hea
 
 
 def headline() -> str:
-    """The rows of all committed chapters' summary tables as one Markdown table."""
-    rows: list[str] = []
-    for chosen in CHAPTERS.values():
-        notebook = json.loads(chosen.path.read_text(encoding="utf-8"))
-        for cell in notebook["cells"]:
-            if "summary" in cell["metadata"].get("tags", []):
-                markdown = "".join(cell["outputs"][0]["data"]["text/markdown"])
-                table = [line for line in markdown.splitlines() if line.startswith("|")]
-                rows += table[2:] if rows else table
+    """The verdicts on all claims as one Markdown table."""
+    table = evidence_tables.verdicts(claims.judge())
+    rows = str(table.to_markdown(index=False, disable_numparse=True)).splitlines()
     return "\n".join(re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows) + "\n"
 
 
 def write_headline() -> None:
-    """Renew the README's table of results from the committed chapters."""
+    """Renew the README's table of verdicts."""
     start, end = _HEADLINE
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(start)

@@ -25,7 +25,8 @@ from fmlib.experiments.feature_map_regularization import (
     Trials,
     UndefinedLossRun,
 )
-from fmlib.records import RESULTS, Record, read_all
+from fmlib.experiments.grids import EXPERIMENTS
+from fmlib.records import RESULTS, Provenance, Record, read_all
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks" / "results.json"
 FULL = 50_000
@@ -243,6 +244,26 @@ def _trials(record: Record[UndefinedLossRun, Trials]) -> Rows:
             "dead_share": trial.dead_share_after,
             "last_loss": trial.last_loss,
         }
+
+
+def made(results: Path = RESULTS) -> pd.DataFrame:
+    """How every record was made, a row each: experiment, machine, versions, times, commit."""
+    rows = [
+        {
+            "experiment": experiment,
+            "device": record.config.device,
+            "precision": record.config.precision,
+            "threads": record.config.threads,
+            "label": record.config.label,
+            "seed": record.config.seed,
+            **record.provenance.model_dump(),
+            "path": str(path),
+        }
+        for experiment in EXPERIMENTS
+        for path, record in read_all(experiment, results).records.items()
+    ]
+    columns = ["experiment", "device", "precision", "threads", "label", "seed", "path"]
+    return pd.DataFrame(rows, columns=[*columns, *Provenance.model_fields])
 
 
 def benchmarks(path: Path = BENCHMARKS) -> pd.DataFrame:

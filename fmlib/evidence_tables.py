@@ -1,4 +1,4 @@
-"""Claims and verdicts as tables and as text of the book."""
+"""Claims with their verdicts, and how the records were made, as tables and text of the book."""
 
 from collections.abc import Callable, Sequence
 from math import isnan
@@ -76,12 +76,48 @@ def show_claims(judged: Sequence[Judgement]) -> None:
 def _claim(judged: Judgement) -> str:
     claim = judged.claim
     numbers = measured(judged).to_markdown(index=False, disable_numparse=True)
+    label = f"tab-claim-{claim.id}"
     files = "\n".join(f"- {{download}}`{path} <../results/{path}>`" for path in judged.records)
     return (
         f"(claim-{claim.id})=\n"
         f"**{claim.words}** ({claim.where}; {{numref}}`{claim.target}`)\n\n"
         f"*Rule.* {claim.rule}\n\n"
-        f":::{{table}} Numbers behind this claim.\n:name: tab-claim-{claim.id}\n\n{numbers}\n:::\n\n"
+        f":::{{table}} Numbers behind this claim.\n:name: {label}\n\n{numbers}\n:::\n\n"
         f"*Verdict:* **{judged.verdict}.** {claim.text}\n\n"
         + (f":::{{dropdown}} Records used: {len(judged.records)}\n{files}\n:::" if files else "")
     )
+
+
+def recordings(made: pd.DataFrame) -> pd.DataFrame:
+    """What was recorded: runs, hours of computing, days, by experiment."""
+    rows = [
+        {
+            "Experiment": experiment,
+            "Runs": str(len(group)),
+            "Seeds": str(group["seed"].nunique()),
+            "Precision": ", ".join(sorted(group["precision"].unique())),
+            "Hours of computing": f"{group['wall_seconds'].sum() / 3600:.1f}",
+            "First day": group["started"].min()[:10],
+            "Last day": group["started"].max()[:10],
+        }
+        for experiment, group in made.groupby("experiment", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def machines(made: pd.DataFrame) -> pd.DataFrame:
+    """Where the records were made: processor, system, versions, and the state of the code."""
+    versions = [", ".join(f"{k} {v}" for k, v in row.items()) for row in made["versions"]]
+    keys = [made["processor"], made["system"], pd.Series(versions, made.index)]
+    rows = [
+        {
+            "Processor": processor,
+            "System": system,
+            "Versions": version,
+            "Runs": str(len(group)),
+            "Commits": ", ".join(sorted({str(commit)[:7] for commit in group["commit"]})),
+            "Code as committed": f"{int(group['clean_tree'].sum())} of {len(group)}",
+        }
+        for (processor, system, version), group in made.groupby(keys, dropna=False)
+    ]
+    return pd.DataFrame(rows)
