@@ -160,7 +160,7 @@ def _skipped(recorded: Recorded, size: int, condition: str, last: bool) -> dict[
     """Images skipped in percent, in the last epoch or over all, by seed."""
     rows = recorded.rows(recorded.caching, batch_size=size, condition=condition)
     if last:
-        rows = rows[rows["last"]]
+        rows = rows[rows["last"].astype(bool)]
     sums = rows.groupby("seed")[["skipped", "seen"]].sum()
     return dict(zip(sums.index, 100 * sums["skipped"] / sums["seen"], strict=True))
 

@@ -76,13 +76,13 @@ def show_claims(judged: Sequence[Judgement]) -> None:
 def _claim(judged: Judgement) -> str:
     claim = judged.claim
     numbers = measured(judged).to_markdown(index=False, disable_numparse=True)
-    label = f"tab-claim-{claim.id}"
+    options = f":name: tab-claim-{claim.id}\n:class: wrap"
     files = "\n".join(f"- {{download}}`{path} <../results/{path}>`" for path in judged.records)
     return (
         f"(claim-{claim.id})=\n"
         f"**{claim.words}** ({claim.where}; {{numref}}`{claim.target}`)\n\n"
         f"*Rule.* {claim.rule}\n\n"
-        f":::{{table}} Numbers behind this claim.\n:name: {label}\n\n{numbers}\n:::\n\n"
+        f":::{{table}} Numbers behind this claim.\n{options}\n\n{numbers}\n:::\n\n"
         f"*Verdict:* **{judged.verdict}.** {claim.text}\n\n"
         + (f":::{{dropdown}} Records used: {len(judged.records)}\n{files}\n:::" if files else "")
     )

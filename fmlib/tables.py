@@ -51,13 +51,15 @@ SIGNS_OF_MASKING: dict[adversarial.SignOfMasking, str] = {
 }
 
 
-def show(table: pd.DataFrame, caption: str, name: str) -> None:
+def show(table: pd.DataFrame, caption: str, name: str, wrap: bool = False) -> None:
     """Display a table with caption and label as Markdown of the book.
 
-    The cell needs the metadata `mystnb: {markdown_format: myst}`.
+    The cell needs the metadata `mystnb: {markdown_format: myst}`.  `wrap` is for tables of
+    sentences, whose cells may be broken into lines.
     """
     body = table.to_markdown(index=False, disable_numparse=True)
-    display(Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{body}\n:::"))
+    options = f":name: {name}\n" + (":class: wrap\n" if wrap else "")
+    display(Markdown(f":::{{table}} {caption}\n{options}\n{body}\n:::"))
 
 
 def spread(values: Iterable[float], digits: int = 1) -> str:

@@ -1,0 +1,74 @@
+"""Rules on both sides of their bounds."""
+
+from math import nan
+
+import pytest
+
+from fmlib.stats import Estimate
+from fmlib.verdicts import Verdict, beyond, cured, holds, in_all, in_any, often, sign, within
+
+R, P, N = Verdict.REPRODUCED, Verdict.PARTLY, Verdict.NOT_REPRODUCED
+U = Verdict.INCONCLUSIVE
+UP, DOWN, BOTH = Estimate(2, 1, 3, 5), Estimate(-2, -3, -1, 5), Estimate(0.5, -1, 2, 5)
+
+
+def test_sign_needs_the_whole_interval_on_one_side() -> None:
+    assert [sign(found) for found in (UP, DOWN, BOTH, None)] == [
+        "above", "below", "unclear", "unclear",
+    ]  # fmt: skip
+    assert sign(Estimate(1, 0, 2, 5)) == "unclear"
+    assert sign(Estimate(1, 1e-9, 2, 5)) == "above"
+    assert sign(UP, bound=1.5) == "unclear"
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, "unclear"), (2, "unclear"), (3, "above")])
+def test_no_verdict_on_fewer_than_three_values(n: int, expected: str) -> None:
+    assert sign(Estimate(2, 1 if n > 1 else nan, 3 if n > 1 else nan, n)) == expected
+
+
+def test_holds() -> None:
+    assert [holds(found) for found in (UP, BOTH, DOWN, None)] == [R, U, N, U]
+
+
+def test_an_effect_that_the_control_has_too_is_only_partly_reproduced() -> None:
+    assert beyond(UP, UP) == R
+    assert [beyond(UP, over) for over in (BOTH, DOWN, None)] == [P, P, P]
+    assert [beyond(effect, UP) for effect in (BOTH, DOWN, None)] == [U, N, U]
+
+
+def test_within() -> None:
+    assert within(Estimate(10, 9.1, 10.9, 5), 9, 11) == R
+    assert within(Estimate(10, 8.9, 10.9, 5), 9, 11) == U
+    assert within(Estimate(12, 11.1, 13, 5), 9, 11) == N
+    assert within(Estimate(8, 7, 8.9, 5), 9, 11) == N
+    assert within(None, 9, 11) == U
+
+
+def test_often() -> None:
+    assert often(Estimate(0.9, 0.51, 1, 5)) == R
+    assert often(Estimate(0.9, 0.5, 1, 5)) == P
+    assert often(Estimate(0.2, 0.0, 0.6, 5)) == P
+    assert often(Estimate(0.0, 0.0, 0.4, 5)) == N
+    assert often(None) == U
+
+
+def test_cured() -> None:
+    none, some, more = (Estimate(x, 0, 1, 5) for x in (0.0, 0.2, 0.4))
+    assert cured(more, none) == R
+    assert cured(more, some) == P
+    assert cured(more, more) == N
+    assert cured(some, more) == N
+    assert cured(none, none) == U
+    assert cured(None, none) == cured(more, None) == U
+
+
+def test_several_cases() -> None:
+    assert in_all([R, R]) == R
+    assert [in_all([R, other]) for other in (P, N, U)] == [P, P, P]
+    assert in_all([N, U]) == N
+    assert in_all([U, U]) == in_all([]) == U
+    assert in_any([N, R]) == R
+    assert in_any([N, P, U]) == P
+    assert in_any([N, U]) == U
+    assert in_any([N, N]) == N
+    assert in_any([]) == U
