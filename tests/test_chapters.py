@@ -540,7 +540,8 @@ def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_provenance_names_what_the_book_does_at_another_size_than_the_paper(name: str) -> None:
-    text = (chapters.BOOK / "provenance.md").read_text(encoding="utf-8")
+    page = json.loads((chapters.BOOK / "provenance.ipynb").read_text(encoding="utf-8"))
+    text = "\n".join("".join(cell["source"]) for cell in page["cells"])
     [section] = re.findall(rf"^In {{doc}}`{CHAPTERS[name].path.stem}`:$(.*?)^#", text, re.M | re.S)
     quick, paper = (CHAPTERS[name].profiles[profile] for profile in ("quick", "paper"))
     differing = [field for field in quick if quick[field] != paper[field]]

@@ -44,7 +44,11 @@ def _caching(condition: Condition, **values: object) -> CachingRun:
 
 
 def caching_grid() -> list[RunConfig]:
-    """Fig. 7 and 8 in full, the cache without its threshold, and small runs in float64."""
+    """Fig. 7 and 8 in full, the cache without its threshold, and what audits need.
+
+    These are runs with two threads, for the spread that rounding makes, and small ones in
+    float64, to be made again exactly.
+    """
     runs: list[RunConfig] = [
         _caching(condition, n_train=60_000, batch_size=size, seed=seed)
         for seed, size, condition in product(range(SEEDS_AT_4096), BATCH_SIZES, CONDITIONS)
@@ -61,6 +65,10 @@ def caching_grid() -> list[RunConfig]:
             seed=seed,
         )
         for seed, size in product(range(SEEDS), (4096, 64))
+    ]
+    runs += [
+        _caching("plain", n_train=60_000, batch_size=size, seed=seed, threads=2)
+        for size, seed in product((64, 4096), range(3))
     ]
     small = {"n_train": 3000, "n_test": 1000, "batch_size": 200, "epochs": 2}
     runs += [
