@@ -1,4 +1,4 @@
-"""Records made by hand, of sizes that count as evidence: for the tests of what reads them."""
+"""Runs made by hand, of sizes that count as evidence: for the tests of what reads records."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -33,41 +33,19 @@ from fmlib.experiments.feature_map_regularization import (
     Trials,
     UndefinedLossRun,
 )
-from fmlib.experiments.grids import EXPERIMENTS
-from fmlib.records import Provenance, Record, write
 from fmlib.training import EpochResult, History
-from tests import results
+from tests import made_up, results
 
 NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
 """The cache without its threshold."""
-PROVENANCE = Provenance(
-    started="2026-01-01T00:00:00+00:00",
-    wall_seconds=60.0,
-    cpu_seconds=60.0,
-    system="made up",
-    processor="made up",
-    versions={},
-    dataset_sha256="",
-    commit=None,
-    clean_tree=None,
-)
-AnyRecord = Record[Any, Any]
+Made = tuple[str, RunConfig, Result]
+"""Experiment, configuration and result, from which a record is made."""
 FULL: dict[str, Any] = {"dataset": "mnist", "n_train": 60_000}
 
 
-def record(experiment: str, config: RunConfig, result: Result) -> AnyRecord:
-    """A record of a result that nobody computed."""
-    kind = EXPERIMENTS[experiment]
-    typed: Any = Record[kind.config, kind.result]  # type: ignore[name-defined]
-    made: AnyRecord = typed(
-        experiment=experiment, config=config, result=result, provenance=PROVENANCE
-    )
-    return made
-
-
-def write_all(records: Iterable[AnyRecord], folder: Path) -> list[Path]:
+def write_all(records: Iterable[Made], folder: Path) -> list[Path]:
     """Write records; their files."""
-    return [write(one, folder) for one in records]
+    return [made_up.write(folder, *one) for one in records]
 
 
 def caching(
@@ -77,7 +55,7 @@ def caching(
     skipped: int = 0,
     diverged: bool = False,
     **config: Any,
-) -> AnyRecord:
+) -> Made:
     """A run at batch 4096 whose epochs have 60,000 images and 15 steps; it skips the first class.
 
     Its cache has looked up all images but the 4,096 of the first batch.
@@ -109,10 +87,10 @@ def caching(
         train_accuracy=accuracies[-1] + 1,
         test_accuracy=accuracies[-1],
     )
-    return record("caching", CachingRun(condition=condition, seed=seed, **config), result)
+    return "caching", CachingRun(condition=condition, seed=seed, **config), result
 
 
-def exploration(seed: int, diverged: int = 0) -> AnyRecord:
+def exploration(seed: int, diverged: int = 0) -> Made:
     """PCA 40, t-SNE 90, control 20 points better on the outlying (plus the seed)."""
     result = Exploration(
         neighbours={"PCA": 40.0 + seed, "t-SNE": 90.0 + seed},
@@ -125,10 +103,10 @@ def exploration(seed: int, diverged: int = 0) -> AnyRecord:
         },
         diverged=diverged,
     )
-    return record("exploration", ExplorationRun(seed=seed, **FULL), result)
+    return "exploration", ExplorationRun(seed=seed, **FULL), result
 
 
-def stages(seed: int, batch_size: int = 64, lowest: float = 0.8) -> AnyRecord:
+def stages(seed: int, batch_size: int = 64, lowest: float = 0.8) -> Made:
     """The image of class 1 is least similar, early and late to class 0, each class to its own."""
     early = [[0.9, 0.85], [lowest, 0.95]]
     late = [[1 - (1 - x) / 10 for x in row] for row in early]
@@ -138,7 +116,7 @@ def stages(seed: int, batch_size: int = 64, lowest: float = 0.8) -> AnyRecord:
         late=RecordedStage(similarity=[[*row] for row in late], threshold=threshold),
     )
     config = StagesRun(batch_size=batch_size, epochs=3, seed=seed, **FULL)
-    return record("cache_stages", config, result)
+    return "cache_stages", config, result
 
 
 def maps(
@@ -147,7 +125,7 @@ def maps(
     batch_size: int = 64,
     dataset: str = "mnist",
     diverged: bool = False,
-) -> AnyRecord:
+) -> Made:
     """Base 90 and 88, on maps 70 and 69, on originals 95 and 89 % (plus the seed)."""
     train, test = results.ACCURACIES["maps" if images == "maps" else "originals"]
     history = results.history([50.0, test + seed], 0)
@@ -171,14 +149,14 @@ def maps(
         negative_share=0.5,
         likeness={"0": [0.2, None, 0.4], "1": [0.5, None, 0.7]},
     )
-    return record("feature_map_regularization", config, result)
+    return "feature_map_regularization", config, result
 
 
 MODELS: tuple[Victim, ...] = (*VICTIMS, *TWINS)
 LEVELS = dict(zip(MODELS, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
 
 
-def robustness(seed: int, epsilons: tuple[float, ...] = (0.05, 0.15, 0.25)) -> AnyRecord:
+def robustness(seed: int, epsilons: tuple[float, ...] = (0.05, 0.15, 0.25)) -> Made:
     """Models at 40, 30, 50, 60 and 70 % (plus the seed), 10 less under PGD, 20 more unchanged.
 
     An attack by a model's own gradient costs it 20 more.
@@ -202,16 +180,16 @@ def robustness(seed: int, epsilons: tuple[float, ...] = (0.05, 0.15, 0.25)) -> A
         chance=11.0,
     )
     config = RobustnessRun(dataset="mnist", n_train=50_000, seed=seed)
-    return record("adversarial_robustness", config, result)
+    return "adversarial_robustness", config, result
 
 
-def without_map_model(whole: AnyRecord) -> AnyRecord:
-    """The record of `robustness` if training on the maps had met an undefined loss."""
-    lost = whole.result.model_copy(update={"maps_divergence": results.DIVERGENCE})
-    return record(whole.experiment, whole.config, lost)
+def without_map_model(whole: Made) -> Made:
+    """What `robustness` made, if training on the maps had met an undefined loss."""
+    experiment, config, result = whole
+    return experiment, config, result.model_copy(update={"maps_divergence": results.DIVERGENCE})
 
 
-def undefined_losses(seed: int, base: bool = True) -> AnyRecord:
+def undefined_losses(seed: int, base: bool = True) -> Made:
     """Originals end well, maps in an undefined loss at 0.1; with a lost base model nothing."""
     fine = results.history([90.0], 0)
     trials = [
@@ -229,4 +207,4 @@ def undefined_losses(seed: int, base: bool = True) -> AnyRecord:
         for rate in (0.01, 0.1)
     ]
     config = UndefinedLossRun(activation="relu", seed=seed, **FULL)
-    return record("undefined_losses", config, Trials(trials=tuple(trials)))
+    return "undefined_losses", config, Trials(trials=tuple(trials))

@@ -19,7 +19,7 @@ FORWARD = CONV1 + 30 * 8 * 8 * 15 * 25 + 480 * 64 + 64 * 10
 STEP = 2 * FORWARD + (FORWARD - CONV1)
 
 
-def caching(folder: Path, *records: recorded.AnyRecord) -> pd.DataFrame:
+def caching(folder: Path, *records: recorded.Made) -> pd.DataFrame:
     """The evidence of the given records alone."""
     recorded.write_all(records, folder)
     return evidence.caching(folder)
