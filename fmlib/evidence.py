@@ -345,7 +345,7 @@ def final(
 
 
 def final_differences(
-    table: pd.DataFrame, batch_size: int, first: Condition, second: Condition
+    table: pd.DataFrame, batch_size: int, first: str, second: str
 ) -> dict[int, float | None]:
     """Differences by seed of final test accuracy under two conditions, in points."""
     return differences(final(table, batch_size, first), final(table, batch_size, second))

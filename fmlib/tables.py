@@ -3,7 +3,7 @@
 Every function returns a pandas DataFrame of text; `show` displays one as a numbered,
 captioned table of the book.  A live number over several seeds reads "mean (lowest-highest)", a
 recorded one "mean (low to high)", its 95 % interval; the number of seeds stands in the heading,
-or in the row where rows differ.  Tables of recorded runs alone have `recorded` in their names.
+or in a column where rows differ.  Tables of recorded runs alone have `recorded` in their names.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -121,20 +121,21 @@ def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
     return (mean if len(known) == 1 else f"{mean} ({low} to {high})") + _diverged(values)
 
 
-def recorded_in(*outcomes: Outcomes) -> str:
-    """Heading of recorded columns, with the number of seeds; several if the columns differ."""
-    return f"Recorded, {_seeds(*outcomes)}"
+def recorded_in(outcomes: Outcomes) -> str:
+    """Heading of a recorded column, with the number of seeds."""
+    return f"Recorded, n = {len(outcomes)}"
 
 
-def _seeds(*outcomes: Outcomes) -> str:
+def _seeds(outcomes: Iterable[Outcomes]) -> str:
+    """Numbers of seeds of a row's columns, one if they agree."""
     counts = [str(len(one)) for one in outcomes]
-    return f"n = {', '.join(counts if len(set(counts)) > 1 else counts[:1])}"
+    return ", ".join(counts if len(set(counts)) > 1 else counts[:1])
 
 
 def _stated(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
     """As `interval`, with the number of seeds beside it."""
     text = interval(outcomes, digits, sign)
-    return f"{text}, {_seeds(outcomes)}" if outcomes else text
+    return f"{text}, n = {len(outcomes)}" if outcomes else text
 
 
 def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
@@ -395,9 +396,9 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for size, split in product(published.FIG8.index, ("train", "test")):
         known = [evidence.final(recorded, size, c, f"{split}_accuracy") for c in CONDITIONS]
-        row = {"Batch size": f"{size}, {_seeds(*known)}" if split == "train" else ""}
-        row["Images"] = split
+        row = {"Batch size": str(size) if split == "train" else "", "Images": split}
         row |= {f"Published: {c}": _fig8(size, c, split) for c in KNOWN}
+        row["Recorded: n"] = _seeds(known)
         names = CONDITION_NAMES.values()
         row |= {f"Recorded: {n}": interval(k) for n, k in zip(names, known, strict=True)}
         rows.append(row)
@@ -416,8 +417,8 @@ def recorded_differences(recorded: pd.DataFrame) -> pd.DataFrame:
     for size in published.FIG8.index:
         known = [evidence.final_differences(recorded, size, *pair) for pair in evidence.PAIRS]
         skipped = evidence.of_condition(recorded, size, "cached")["skipped"]
-        row = {"Batch size": f"{size}, {_seeds(*known)}"}
-        row["Published: cached − plain"] = f"{gain[size]:+.2f}"
+        row = {"Batch size": str(size), "Published: cached − plain": f"{gain[size]:+.2f}"}
+        row["Recorded: n"] = _seeds(known)
         for pair, differences in zip(evidence.PAIRS, known, strict=True):
             first, second = (CONDITION_NAMES[condition] for condition in pair)
             row[f"Recorded: {first} − {second}"] = interval(differences, sign="+")
@@ -476,7 +477,7 @@ def _similarities(
 
 
 STAGE_SIZES = (64, 4096)
-"""Batch sizes at which early and late caches are recorded."""
+"""Batch sizes at which early and late caches, and caches without a threshold, are recorded."""
 
 
 def _stage(recorded: pd.DataFrame, batch_size: int, stage: str) -> pd.DataFrame:
@@ -536,6 +537,21 @@ def _final(runs: list[caching.Run]) -> list[float]:
 def _mean_skipped(runs: list[caching.Run]) -> list[float]:
     """Mean over the epochs of the share skipped, in percent, by seed."""
     return [fmean(100 * e.skipped / e.seen for e in run.history.epochs) for run in runs]
+
+
+def recorded_threshold(recorded: pd.DataFrame) -> pd.DataFrame:
+    """The cache at full size with its threshold and without: images skipped in the last epoch."""
+    rows = []
+    for size in STAGE_SIZES:
+        caches = ("cached", "nearest")
+        shares = [evidence.final(recorded, size, cache, "share") for cache in caches]
+        more = evidence.differences(shares[1], shares[0])
+        gain = evidence.final_differences(recorded, size, "nearest", "cached")
+        row = {"Batch size": str(size), "Recorded: n": _seeds([*shares, more])}
+        row["Recorded: skipped (%)"], row["without a threshold (%)"] = map(interval, shares)
+        row["change of that share (points)"] = interval(more, sign="+")
+        rows.append(row | {"change of test accuracy (points)": interval(gain, sign="+")})
+    return pd.DataFrame(rows)
 
 
 def missing_class(found: list[caching.MissingClass]) -> pd.DataFrame:
@@ -686,23 +702,17 @@ def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
     table = []
     for known, model in product(published.FIG9, FURTHER):
         rows = evidence.of_model(recorded, known.dataset, known.batch_size, model)
-        row = {"Row": _recorded_row(recorded, known) if model == "base" else ""}
-        row["Model"] = MODEL_NAMES[model]
+        name = f"{known.dataset}, batch {known.batch_size}"
+        row = {"Row": name if model == "base" else "", "Model": MODEL_NAMES[model]}
         for part in ("train", "test"):
             value = getattr(getattr(known, model, None), part, None)
             row[f"Published: {part}"] = _number(value, ".2f")
+        row["Recorded: n"] = str(rows["seed"].nunique())
         for part in get_args(Part):
             heading = "train − test" if part == "gap" else part
             row[f"Recorded: {heading}"] = interval(evidence.outcomes(rows, part))
         table.append(row)
     return pd.DataFrame(table)
-
-
-def _recorded_row(recorded: pd.DataFrame, row: published.Fig9Row) -> str:
-    """Dataset, batch size and number of seeds of a row of Fig. 9."""
-    key = row.dataset, row.batch_size
-    seeds = (evidence.outcomes(evidence.of_model(recorded, *key, m), "test") for m in FURTHER)
-    return f"{row.dataset}, batch {row.batch_size}, {_seeds(*seeds)}"
 
 
 def _fig9(row: Row) -> published.Fig9Row | None:
@@ -899,7 +909,7 @@ def recorded_attacks(recorded: pd.DataFrame, kind: Literal["FGSM", "PGD"]) -> pd
     sources |= {by[source]: f"{kind} by {name}" for source, name in VICTIM_NAMES.items()}
     table = []
     for (perturbation, name), eps in product(sources.items(), EPSILONS):
-        row = {"Perturbation": name, "ε": f"{eps:g}"}
+        row = {"Perturbation": name if eps == EPSILONS[0] else "", "ε": f"{eps:g}"}
         for model, judged in VICTIM_NAMES.items():
             full = evidence.judged(recorded, perturbation, eps, model)
             mark = " †" if perturbation == by[model] and full else ""
