@@ -398,7 +398,7 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> pd.DataFrame:
         known = [evidence.final(recorded, size, c, f"{split}_accuracy") for c in CONDITIONS]
         row = {"Batch size": str(size) if split == "train" else "", "Images": split}
         row |= {f"Published: {c}": _fig8(size, c, split) for c in KNOWN}
-        row["Recorded: n"] = _seeds(known)
+        row["n"] = _seeds(known)
         names = CONDITION_NAMES.values()
         row |= {f"Recorded: {n}": interval(k) for n, k in zip(names, known, strict=True)}
         rows.append(row)
@@ -418,7 +418,7 @@ def recorded_differences(recorded: pd.DataFrame) -> pd.DataFrame:
         known = [evidence.final_differences(recorded, size, *pair) for pair in evidence.PAIRS]
         skipped = evidence.of_condition(recorded, size, "cached")["skipped"]
         row = {"Batch size": str(size), "Published: cached − plain": f"{gain[size]:+.2f}"}
-        row["Recorded: n"] = _seeds(known)
+        row["n"] = _seeds(known)
         for pair, differences in zip(evidence.PAIRS, known, strict=True):
             first, second = (CONDITION_NAMES[condition] for condition in pair)
             row[f"Recorded: {first} − {second}"] = interval(differences, sign="+")
@@ -547,7 +547,7 @@ def recorded_threshold(recorded: pd.DataFrame) -> pd.DataFrame:
         shares = [evidence.final(recorded, size, cache, "share") for cache in caches]
         more = evidence.differences(shares[1], shares[0])
         gain = evidence.final_differences(recorded, size, "nearest", "cached")
-        row = {"Batch size": str(size), "Recorded: n": _seeds([*shares, more])}
+        row = {"Batch size": str(size), "n": _seeds([*shares, more])}
         row["Recorded: skipped (%)"], row["without a threshold (%)"] = map(interval, shares)
         row["change of that share (points)"] = interval(more, sign="+")
         rows.append(row | {"change of test accuracy (points)": interval(gain, sign="+")})
@@ -698,18 +698,18 @@ def map_training(rows: list[Row]) -> pd.DataFrame:
 
 
 def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
-    """Fig. 9 in full: accuracy in percent of base, map and control model on original images."""
+    """Fig. 9 in full: test accuracy in percent of base, map and control model, and its gap."""
     table = []
     for known, model in product(published.FIG9, FURTHER):
         rows = evidence.of_model(recorded, known.dataset, known.batch_size, model)
         name = f"{known.dataset}, batch {known.batch_size}"
         row = {"Row": name if model == "base" else "", "Model": MODEL_NAMES[model]}
-        for part in ("train", "test"):
+        parts: dict[Part, str] = {"test": "test", "gap": "train − test"}
+        for part, heading in parts.items():
             value = getattr(getattr(known, model, None), part, None)
-            row[f"Published: {part}"] = _number(value, ".2f")
-        row["Recorded: n"] = str(rows["seed"].nunique())
-        for part in get_args(Part):
-            heading = "train − test" if part == "gap" else part
+            row[f"Published: {heading}"] = _number(value, ".2f")
+        row["n"] = str(rows["seed"].nunique())
+        for part, heading in parts.items():
             row[f"Recorded: {heading}"] = interval(evidence.outcomes(rows, part))
         table.append(row)
     return pd.DataFrame(table)
