@@ -5,7 +5,7 @@ card are never in one table, so that no pair of runs mixes them.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +16,7 @@ import pandas as pd
 from fmlib import models
 from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
-from fmlib.experiments.caching import CachingRun, RecordedStages, Run, StagesRun
+from fmlib.experiments.caching import CachingRun, Condition, RecordedStages, Run, StagesRun
 from fmlib.experiments.exploration import Exploration, ExplorationRun
 from fmlib.experiments.feature_map_regularization import (
     Accuracy,
@@ -124,9 +124,10 @@ def further_training(results: Path = RESULTS, device: str = "cpu") -> pd.DataFra
     """Fig. 9, a row per base model and its copy trained further on `images`: maps or originals.
 
     Accuracies in percent on original images; `gap` is train - test.  `tests` holds that after
-    each epoch of the further training, `on_maps` the accuracy on maps of test images.  A copy
-    whose training diverged has no accuracies.  `blurred` and `sharp` are the mean squared
-    correlations of the base model's maps with the best blur of the images, and with the images.
+    each epoch of the further training, `on_maps` the accuracy on maps of test images.  A model
+    whose training, or whose base model's, diverged has no accuracies.  `blurred` and `sharp` are
+    the mean squared correlations of the base model's maps with the best blur of the images, and
+    with the images.
     """
     columns = (
         "dataset batch_size images diverged base_train base_test base_gap train test gap tests "
@@ -138,8 +139,9 @@ def further_training(results: Path = RESULTS, device: str = "cpu") -> pd.DataFra
 def _further(record: Record[MapRun, FurtherTraining]) -> Rows:
     config, result = record.config, record.result
     row = {"dataset": config.dataset, "batch_size": config.batch_size, "images": config.images}
-    row["diverged"] = result.history.divergence is not None
-    row |= {f"base_{name}": value for name, value in _train_test(result.base).items()}
+    row["diverged"] = any(h.divergence for h in (result.base_history, result.history))
+    if not result.base_history.divergence:
+        row |= {f"base_{name}": value for name, value in _train_test(result.base).items()}
     likeness = {sigma: _mean(known) for sigma, known in result.likeness.items()}
     row |= {"sharp": likeness.pop("0"), "blurred": max(likeness.values())}
     if not row["diverged"]:
@@ -153,8 +155,9 @@ def _train_test(found: Accuracy) -> dict[str, float]:
 
 
 def _mean(values: list[float | None]) -> float:
-    """Mean of what is defined."""
-    return fmean(value for value in values if value is not None)
+    """Mean of what is defined; NaN if nothing is."""
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else float("nan")
 
 
 def robustness(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
@@ -184,19 +187,21 @@ def exploration(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
 
     Quantities: `PCA` and `t-SNE` (neighbours name the class), `nearest centroid`, `trend train`
     and `trend test` (of error rate and decile), and `GROUP: NETWORK` for the accuracy of both
-    networks on each group of images (`fmlib.experiments.exploration.OutlierRun`).
+    networks on each group of images (`fmlib.experiments.exploration.OutlierRun`).  What comes of
+    a pair of networks of which one diverged says so in `diverged`.
     """
-    return _table("exploration", _looks, "quantity value", results, device)
+    return _table("exploration", _looks, "quantity diverged value", results, device)
 
 
 def _looks(record: Record[ExplorationRun, Exploration]) -> Rows:
     found = record.result
-    values: dict[str, float] = {**found.neighbours, "nearest centroid": found.nearest_centroid}
-    values |= {f"trend {split}": trend for split, trend in found.trends.items()}
+    images: dict[str, float] = {**found.neighbours, "nearest centroid": found.nearest_centroid}
+    networks: dict[str, float] = {f"trend {split}": trend for split, trend in found.trends.items()}
     for group, accuracies in found.accuracies.items():
-        values |= {f"{group}: {network}": value for network, value in accuracies.items()}
-    for quantity, value in values.items():
-        yield {"quantity": quantity, "value": value}
+        networks |= {f"{group}: {network}": value for network, value in accuracies.items()}
+    for values, diverged in ((images, False), (networks, found.diverged > 0)):
+        for quantity, value in values.items():
+            yield {"quantity": quantity, "diverged": diverged, "value": value}
 
 
 def stages(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
@@ -288,3 +293,67 @@ def by_seed(table: pd.DataFrame, column: str, **chosen: object) -> dict[int, flo
     if not rows["seed"].is_unique:
         raise ValueError(f"{column} has several rows of one seed; choose more than {chosen}")
     return dict(zip(rows["seed"].tolist(), map(float, rows[column]), strict=True))
+
+
+def outcomes(rows: pd.DataFrame, column: str, **chosen: object) -> dict[int, float | None]:
+    """As `by_seed`, with None for every further seed of the rows: its training diverged."""
+    finished = rows[rows["diverged"].ne(True)] if "diverged" in rows else rows
+    known = by_seed(finished, column, **chosen)
+    return {seed: known.get(seed) for seed in sorted(rows["seed"].unique().tolist())}
+
+
+def differences(
+    first: Mapping[int, float | None], second: Mapping[int, float | None]
+) -> dict[int, float | None]:
+    """First - second by seed, for the seeds that both have; None if one of them diverged."""
+    pairs = {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
+    return {s: None if a is None or b is None else a - b for s, (a, b) in pairs.items()}
+
+
+def of_model(table: pd.DataFrame, dataset: str, batch_size: int, model: str) -> pd.DataFrame:
+    """Rows of `further_training` for one row of Fig. 9 and one model, a seed each.
+
+    `train`, `test` and `gap` are those of the model: `base`, or a copy, `maps` or `originals`.
+    """
+    rows = table[(table["dataset"] == dataset) & (table["batch_size"] == batch_size)]
+    if model != "base":
+        return rows[rows["images"] == model]
+    parts = ["train", "test", "gap"]
+    bases = rows.drop_duplicates("seed").drop(columns=[*parts, "diverged"])
+    return bases.rename(columns={f"base_{part}": part for part in parts})
+
+
+def of_condition(table: pd.DataFrame, batch_size: int, condition: str) -> pd.DataFrame:
+    """Rows of `caching` for one batch size and condition, with the `share` skipped in percent."""
+    rows = table[(table["batch_size"] == batch_size) & (table["condition"] == condition)]
+    return rows.assign(share=100 * rows["skipped"] / rows["seen"])
+
+
+PAIRS: tuple[tuple[Condition, Condition], ...] = (
+    ("cached", "plain"),
+    ("cached", "random"),
+    ("random", "plain"),
+)
+"""Conditions that are compared by seed, the first minus the second."""
+
+
+def final(
+    table: pd.DataFrame, batch_size: int, condition: str, column: str = "test_accuracy"
+) -> dict[int, float | None]:
+    """A number of `caching` after the last epoch, by seed."""
+    return outcomes(of_condition(table, batch_size, condition), column, last=True)
+
+
+def final_differences(
+    table: pd.DataFrame, batch_size: int, first: str, second: str
+) -> dict[int, float | None]:
+    """Differences by seed of final test accuracy under two conditions, in points."""
+    return differences(final(table, batch_size, first), final(table, batch_size, second))
+
+
+def judged(
+    table: pd.DataFrame, perturbation: str, eps: float, victim: str
+) -> dict[int, float | None]:
+    """Accuracy of one model under a perturbation of `robustness`, by seed."""
+    rows = table[(table["perturbation"] == perturbation) & (table["victim"] == victim)]
+    return outcomes(rows[rows["eps"] == eps], "accuracy")

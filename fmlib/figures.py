@@ -1,27 +1,35 @@
-"""Numbers as pictures: one style, one colour per quantity; nothing is computed or read here.
+"""Numbers as pictures: one style, one colour per quantity; nothing is read here.
 
-Functions draw into the axes that they are given, or into a new figure, and return nothing.
+Functions draw into the axes that they are given, or into a new figure, and return nothing.  All
+that is computed is means and, for recorded runs (`recorded_…`), their 95 % bootstrap intervals.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fmlib import published
+from fmlib import evidence, published, stats
 from fmlib.experiments import adversarial_robustness as adversarial
 from fmlib.experiments import caching, exploration
 from fmlib.experiments import feature_map_regularization as regularization
-from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Robustness
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    PGD_ON,
+    TWINS,
+    VICTIMS,
+    Robustness,
+)
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, MODELS, Row, Trial, by_row
@@ -36,6 +44,8 @@ _STYLES = {
     "originals": (7, "^"),
     "blurred": (9, "v"),
     "untrained": (2, "P"),
+    "twin": (2, "P"),
+    "other twin": (5, "X"),
     "train": (9, "o"),
     "test": (1, "s"),
     "no outliers": (2, "P"),
@@ -47,6 +57,8 @@ MARKERS = {quantity: marker for quantity, (_, marker) in _STYLES.items()}
 NAMES: dict[Any, str] = {
     **CONDITION_NAMES,
     **MODEL_NAMES,
+    "twin": "retrained twin",
+    "other twin": "other twin",
     "train": "training images",
     "test": "test images",
     "no outliers": "outlying tenth left out",
@@ -480,6 +492,212 @@ def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) 
             _show_image(ax, found.images[row, column])
             seen = [int(found.predictions[model][row, column]) for model in ("base", "maps")]
             ax.set_title(" | ".join(_label(class_names[label]) for label in seen), fontsize=9)
+
+
+# --- recorded runs ------------------------------------------------------------------------
+
+Outcomes = Mapping[int, float | None]
+PUBLISHED: dict[str, Any] = {
+    "color": "gold", "marker": "*", "mec": "black", "ms": 12, "ls": "none", "zorder": 5
+}  # fmt: skip
+"""How a published number is marked beside recorded ones."""
+
+
+def _known(outcomes: Outcomes) -> list[float]:
+    """The values of the runs that did not diverge."""
+    return [value for value in outcomes.values() if value is not None]
+
+
+def _style(quantity: str, size: float) -> dict[str, Any]:
+    return {"color": PALETTE[quantity], "marker": MARKERS[quantity], "ms": size}
+
+
+def _estimate(ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3) -> None:
+    """The mean with its 95 % interval, and beside it a faint point per seed."""
+    if not (values := _known(outcomes)):
+        return
+    places = x + width * np.linspace(0.3, 1, len(values))
+    ax.plot(places, values, ls="none", alpha=0.5, mew=0, **_style(quantity, 4))
+    mean, low, high, *_ = stats.estimate(values)
+    ax.vlines(x, low, high, color=PALETTE[quantity], lw=2.5)
+    ax.plot([x], [mean], ls="none", **_style(quantity, 7))
+
+
+def _band(
+    ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
+) -> None:
+    """A line through the means, and around it a band of their 95 % intervals."""
+    found = {
+        x: stats.estimate(v) for x, o in zip(places, outcomes, strict=True) if (v := _known(o))
+    }
+    means, low, high = ([one[i] for one in found.values()] for i in range(3))
+    ax.plot([*found], means, line, lw=2, label=NAMES[quantity], **_style(quantity, 4))
+    ax.fill_between([*found], low, high, color=PALETTE[quantity], alpha=0.2, lw=0)
+
+
+def _seeds(outcomes: Outcomes) -> str:
+    return f"n = {len(outcomes)}"
+
+
+def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
+    """Fig. 7: every recorded seed of plain training against the published curves, final accuracies.
+
+    Left a thin line per seed; right a faint point per seed, and the mean with its interval.
+    """
+    left, right = _panels(2, 4.0, sharey=False)
+    plain = evidence.of_condition(recorded, batch_size, "plain")
+    for _, run in plain.groupby("seed"):
+        left.plot(run["epoch"], run["test_accuracy"], color=PALETTE["plain"], lw=1, alpha=0.6)
+    left.plot([], [], color=PALETTE["plain"], lw=1, label="recorded: plain, each seed")
+    for known in ("plain", "cached"):
+        curve = published.FIG7[known]
+        left.plot(curve, lw=2.5, mec="black", label=f"published: {known}", **_style(known, 6))
+    left.set(title=f"batch {batch_size}, n = {plain['seed'].nunique()}", ylim=(0, 100))
+    left.set_ylabel("test accuracy (%)")
+    left.legend(loc="lower right")
+    _epochs_axis(left)
+    final = {c: evidence.final(recorded, batch_size, c) for c in CONDITIONS}
+    for place, (condition, outcomes) in enumerate(final.items()):
+        _estimate(right, place, outcomes, condition)
+    for place, value in enumerate(published.FIG7.iloc[-1][["plain", "cached"]]):
+        right.plot([place - 0.15], [value], **PUBLISHED)
+        right.annotate(f"{value:g}", (place - 0.25, value), ha="right", va="center", fontsize=9)
+    right.plot([], [], label="published", **PUBLISHED)
+    right.legend(loc="lower left")
+    names = [f"{_label(NAMES[c])}\n{_seeds(outcomes)}" for c, outcomes in final.items()]
+    right.set_xticks(range(len(final)), names)
+    right.set(title="after the last epoch", xlim=(-0.75, len(final) - 0.5))
+
+
+COSTS = {
+    "steps": ("steps", 1.0),
+    "images": ("images trained on (thousands)", 1e3),
+    "operations": ("multiply-adds (10¹²)", 1e12),
+}
+"""What training costs: heading and unit by column of the evidence."""
+
+
+def recorded_by_cost(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
+    """Test accuracy against what was spent on it: steps, images, multiply-adds."""
+    axes = _panels(len(COSTS), 3.4)
+    for ax, (column, (name, unit)) in zip(axes, COSTS.items(), strict=True):
+        for condition in CONDITIONS:
+            runs = evidence.of_condition(recorded, batch_size, condition)
+            spent = (runs.groupby("epoch")[column].mean() / unit).to_dict()
+            reached = [evidence.outcomes(runs, "test_accuracy", epoch=epoch) for epoch in spent]
+            _band(ax, list(spent.values()), reached, condition)
+        ax.set(xlabel=_label(name, 24), ylim=(0, 100), xlim=(0, None))
+    axes[0].set_ylabel("test accuracy (%)")
+    _legend_below(axes[0])
+
+
+def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
+    """Fig. 8: differences of final test accuracy by batch size, paired by seed.
+
+    The axis is linear from -1 to 1 and logarithmic beyond.
+    """
+    sizes = published.FIG8.index.tolist()
+    axes = _panels(len(evidence.PAIRS), 4.2)
+    for ax, pair in zip(axes, evidence.PAIRS, strict=True):
+        ax.axhline(0, color="0.6", lw=1)
+        for place, size in enumerate(sizes):
+            found = evidence.final_differences(recorded, size, *pair)
+            _estimate(ax, place, found, pair[0], width=0.5)
+        ax.set_xticks(range(len(sizes)), [str(size) for size in sizes], rotation=60)
+        ax.set(title="\n− ".join(NAMES[c] for c in pair), xlabel="batch size (images)")
+    gain = published.FIG8["cached_test"] - published.FIG8["plain_test"]
+    axes[0].plot(range(len(sizes)), gain, label="published", **PUBLISHED)
+    axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
+    axes[0].set_yscale("symlog", linthresh=1)
+    ticks = [-30, -10, -3, -1, 0, 1, 3]
+    axes[0].set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axes[0].yaxis.set_minor_locator(NullLocator())
+    axes[0].set_ylabel("final test accuracy (points)")
+    _legend_below(axes[0])
+
+
+FURTHER: tuple[regularization.Model, ...] = ("base", "maps", "originals")
+"""Models of Fig. 9 that are recorded."""
+
+
+def recorded_map_training(recorded: pd.DataFrame) -> None:
+    """Fig. 9: test accuracy and train - test gap of base, map and control models."""
+    _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.6), sharex=True)
+    parts = {"test": "test accuracy (%)", "gap": "train − test (points)"}
+    for column, row in enumerate(published.FIG9):
+        for ax, part in zip(axes[:, column], parts, strict=True):
+            for place, model in enumerate(FURTHER):
+                rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
+                _estimate(ax, place, evidence.outcomes(rows, part), model)
+            known = [getattr(model, part) for model in (row.base, row.maps)]
+            ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
+        seeds = rows["seed"].nunique()
+        axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}, n = {seeds}")
+        names = [_label(NAMES[model], 9) for model in FURTHER]
+        axes[1, column].set_xticks(range(len(FURTHER)), names, fontsize=9)
+    for ax, name in zip(axes[:, 0], parts.values(), strict=True):
+        ax.set_ylabel(name)
+    for ax in axes[1]:
+        ax.axhline(0, color="0.6", lw=1, zorder=0)
+    _legend_below(axes[0, 0])
+
+
+def recorded_further_training(recorded: pd.DataFrame, row: published.Fig9Row) -> None:
+    """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model."""
+    [ax] = _panels(height=3.4)
+    for model in FURTHER[1:]:
+        rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
+        known = rows[rows["diverged"].ne(True)]
+        curves = [
+            [base, *rest] for base, rest in zip(known["base_test"], known["tests"], strict=True)
+        ]
+        _draw_curves(ax, curves, model, start=0)
+    seeds = rows["seed"].nunique()
+    ax.set(title=f"{row.dataset}, batch {row.batch_size}, n = {seeds}", ylabel="test accuracy (%)")
+    ax.set_xlabel("epoch of further training")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend_below(ax)
+
+
+def recorded_robustness(recorded: pd.DataFrame) -> None:
+    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model."""
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.0), sharex=True, sharey=True)
+    epsilons = (0.0, 0.05, 0.15, 0.25)
+    for line, (attack, by) in zip(axes, {"PGD": PGD_ON, "FGSM": FGSM_ON}.items(), strict=True):
+        for ax, source in zip(line, VICTIMS[:2], strict=True):
+            for model in (*VICTIMS, *TWINS):
+                kinds = [by[source] if eps else "unchanged" for eps in epsilons]
+                pairs = zip(kinds, epsilons, strict=True)
+                found = [evidence.judged(recorded, kind, eps, model) for kind, eps in pairs]
+                _band(ax, epsilons, found, model, "-" if model == source else "--")
+            ax.set(title=f"{attack} by {NAMES[source]}, {_seeds(found[0])}", ylim=(-3, 102))
+    axes[1, 1].plot([], [], "k-", label="by its own gradient")
+    for ax in axes[1]:
+        ax.set_xlabel("ε (pixels of 0 to 1)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy (%)")
+    _legend_below(axes[1, 1], columns=3)
+
+
+def recorded_released(recorded: pd.DataFrame) -> None:
+    """Fig. 10 as released: accuracy after the clamp alone, and with the perturbation."""
+    [ax] = _panels(height=3.8)
+    epsilons = (0.0, *published.FIG10.index)
+    models = (*VICTIMS, *TWINS)
+    for group, eps in enumerate(epsilons):
+        for number, model in enumerate(models):
+            found = evidence.judged(recorded, "released", eps, model)
+            place = group + 0.16 * (number - 2)
+            _estimate(ax, place, found, model, width=0.08)
+            if eps and model in published.FIG10:
+                ax.plot([place - 0.05], [published.FIG10[model][eps]], **PUBLISHED)
+    for model in models:
+        ax.plot([], [], ls="none", label=NAMES[model], **_style(model, 7))
+    ax.plot([], [], label="published", **PUBLISHED)
+    names = [f"ε = {eps:g}" if eps else "clamp alone" for eps in epsilons]
+    ax.set_xticks(range(len(epsilons)), names)
+    ax.set(ylabel="accuracy (%)", title=f"recorded, {_seeds(found)}", ylim=(0, None))
+    _legend_below(ax, columns=3)
 
 
 def benchmark_ratios(

@@ -1,8 +1,9 @@
-"""Numbers as tables: Published, Authors' log and This run side by side.
+"""Numbers as tables: Published, Authors' log, Recorded and This run side by side.
 
 Every function returns a pandas DataFrame of text; `show` displays one as a numbered,
-captioned table of the book.  A number over several seeds reads "mean (lowest-highest)"; the
-columns of This run say over how many.  Recorded results will stand between the two.
+captioned table of the book.  A live number over several seeds reads "mean (lowest-highest)", a
+recorded one "mean (low to high)", its 95 % interval; the number of seeds stands in the heading,
+or in a column where rows differ.  Tables of recorded runs alone have `recorded` in their names.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,12 +17,19 @@ import pandas as pd
 from IPython.display import Markdown, display
 from torch import Tensor
 
-from fmlib import published, stats
+from fmlib import evidence, models, published, stats
 from fmlib.data import Dataset
 from fmlib.experiments import adversarial_robustness as adversarial
 from fmlib.experiments import caching, exploration
 from fmlib.experiments import feature_map_regularization as regularization
-from fmlib.experiments.adversarial_robustness import FGSM_ON, VICTIMS, Perturbation, Robustness
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    PGD_ON,
+    VICTIMS,
+    Perturbation,
+    Robustness,
+    Victim,
+)
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison, Condition, Reading
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial, by_row
@@ -29,6 +37,16 @@ from fmlib.map_images import WAYS
 
 KNOWN: tuple[Condition, ...] = ("plain", "cached")
 """Conditions that the paper and the log have."""
+VICTIM_NAMES: dict[Victim, str] = {
+    **{model: MODEL_NAMES[model] for model in VICTIMS},
+    "twin": "retrained twin",
+    "other twin": "other twin",
+}
+"""Models that perturbations are tried on; the twins, base models of other seeds, are recorded."""
+EPSILONS = (0.05, 0.15, 0.25)
+"""Largest changes of a pixel in the recorded runs."""
+SETS = ("originals", "maps before", "maps after", "absolute maps before", "maps before / 255")
+"""Images of the study of undefined losses; the last two with ReLU alone."""
 PERTURBATION_NAMES: dict[Perturbation, str] = {
     "unchanged": "unchanged",
     "released": "as released",
@@ -76,9 +94,48 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 def finished(values: Sequence[float | None], digits: int = 1) -> str:
     """As `spread`, over the runs that did not diverge (None), with the count of those that did."""
     known = [value for value in values if value is not None]
-    diverged = len(values) - len(known)
-    note = f" {diverged} of {len(values)} diverged" if diverged else ""
-    return f"{spread(known, digits)}{note}"
+    return f"{spread(known, digits)}{_diverged(values)}"
+
+
+def _diverged(values: Sequence[float | None]) -> str:
+    """How many of the runs diverged (None), if any did."""
+    count = sum(value is None for value in values)
+    return f" {count} of {len(values)} diverged" if count else ""
+
+
+Outcomes = Mapping[int, float | None]
+"""A recorded number by seed; None where the training diverged."""
+
+
+def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+    """Mean and 95 % bootstrap interval over the recorded runs; those that diverged are counted.
+
+    A single value stands alone, none is a dash; `sign` is "+" for differences.
+    """
+    values = list(outcomes.values())
+    known, form = [value for value in values if value is not None], f"{sign},.{digits}f"
+    if not known:
+        return f"–{_diverged(values)}"
+    # Rounded twice, since the last bit of a mean may differ between processors.
+    mean, low, high, *_ = (format(round(x, 9), form) for x in stats.estimate(known))
+    return (mean if len(known) == 1 else f"{mean} ({low} to {high})") + _diverged(values)
+
+
+def recorded_in(outcomes: Outcomes) -> str:
+    """Heading of a recorded column, with the number of seeds."""
+    return f"Recorded, n = {len(outcomes)}"
+
+
+def _seeds(outcomes: Iterable[Outcomes]) -> str:
+    """Numbers of seeds of a row's columns, one if they agree."""
+    counts = [str(len(one)) for one in outcomes]
+    return ", ".join(counts if len(set(counts)) > 1 else counts[:1])
+
+
+def _stated(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+    """As `interval`, with the number of seeds beside it."""
+    text = interval(outcomes, digits, sign)
+    return f"{text}, n = {len(outcomes)}" if outcomes else text
 
 
 def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
@@ -110,9 +167,10 @@ def _frame(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) ->
     return pd.DataFrame([{head: say(item) for head, say in columns.items()} for item in items])
 
 
-def summary(rows: Sequence[tuple[str, str, str, str]]) -> pd.DataFrame:
-    """What a chapter comes to: quantity, published, authors' log, this run."""
-    return pd.DataFrame(rows, columns=["Quantity", "Published", "Authors' log", "This run"])
+def summary(rows: Sequence[tuple[str, str, str, str, str]]) -> pd.DataFrame:
+    """What a chapter comes to: quantity, published, authors' log, recorded, this run."""
+    columns = ["Quantity", "Published", "Authors' log", "Recorded", "This run"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def class_sizes(dataset: Dataset) -> pd.DataFrame:
@@ -146,11 +204,22 @@ def outlier_distances(found: exploration.Distances, dataset: Dataset) -> pd.Data
     return pd.DataFrame(rows, columns=["Class", "Median", "95 % quantile", "Farthest images"])
 
 
-def separation(pca: float, pixels: float, chance: float) -> pd.DataFrame:
+def separation(pca: float, pixels: float, chance: float, recorded: pd.DataFrame) -> pd.DataFrame:
     """How often neighbours name a point's class, by the space in which they are sought."""
-    names = ["always the most frequent class", "PCA, 2 coordinates", "all pixels"]
-    accuracies = [f"{accuracy:.1f}" for accuracy in (chance, pca, pixels)]
-    return pd.DataFrame({"Neighbours in": names, "This run: accuracy (%)": accuracies})
+    names = ["always the most frequent class", "PCA, 2 coordinates", "t-SNE, 2 coordinates"]
+    known = [_looks(recorded, name) for name in ("none", "PCA", "t-SNE", "none")]
+    accuracies = [_number(accuracy, ".1f") for accuracy in (chance, pca, None, pixels)]
+    return pd.DataFrame(
+        {
+            "Neighbours in": [*names, "all pixels"],
+            f"{recorded_in(known[1])}: accuracy (%)": map(interval, known),
+            "This run: accuracy (%)": accuracies,
+        }
+    )
+
+
+def _looks(recorded: pd.DataFrame, quantity: str) -> dict[int, float | None]:
+    return evidence.outcomes(recorded[recorded["quantity"] == quantity], "value")
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> pd.DataFrame:
@@ -171,29 +240,39 @@ def _trend(runs: list[OutlierRun], split: exploration.Split) -> str:
     return spread([run.errors[split].trend for run in runs], 2)
 
 
-def left_out(runs: list[OutlierRun]) -> pd.DataFrame:
+def left_out(runs: list[OutlierRun], recorded: pd.DataFrame) -> pd.DataFrame:
     """Accuracy in percent on each group of images without the outliers in training, and with."""
     rows = []
     for name, group in runs[0].groups.items():
         without, control = ([r.groups[name].accuracy[n] for r in runs] for n in NETWORKS)
-        gain = difference(control, without)
-        rows.append((name, f"{group.n:,}", spread(without), spread(control), gain))
-    headings = ["Group", "Images", f"{this_run(len(runs))}: without outliers"]
-    headings += ["This run: control", "This run: control − without outliers (points)"]
-    return pd.DataFrame(rows, columns=headings)
+        known = [_looks(recorded, f"{name}: {network}") for network in NETWORKS]
+        gain = interval(evidence.differences(known[1], known[0]), sign="+")
+        rows += [
+            (name, f"{group.n:,}", "without outliers", interval(known[0]), spread(without)),
+            ("", "", "control", interval(known[1]), spread(control)),
+            ("", "", "control − without (points)", gain, difference(control, without)),
+        ]
+    headings = ["Group", "This run: images", "Trained", recorded_in(known[0])]
+    return pd.DataFrame(rows, columns=[*headings, this_run(len(runs))])
 
 
-def exploration_summary(runs: list[OutlierRun]) -> pd.DataFrame:
+def exploration_summary(runs: list[OutlierRun], recorded: pd.DataFrame) -> pd.DataFrame:
     """What chapter 01 comes to: trend of errors, and what training on the outliers brings."""
-    groups = left_out(runs)
-    values = {
-        "rank correlation of error rate and decile of distance: training": _trend(runs, "train"),
-        "rank correlation of error rate and decile of distance: test": _trend(runs, "test"),
-        "outliers never trained on, accuracy (%)": str(groups.iloc[0, 2]),
-    }
-    for name, gain in zip(groups["Group"], groups.iloc[:, -1], strict=True):
-        values[f"accuracy on {name}: with − without outliers in training (points)"] = gain
-    return summary([(key, "–", "–", f"{v}, n = {len(runs)}") for key, v in values.items()])
+    rows = []
+    for split, images in zip(SPLITS, ("training", "test"), strict=True):
+        name = f"rank correlation of error rate and decile of distance: {images}"
+        rows.append((name, _stated(_looks(recorded, f"trend {split}"), 2), _trend(runs, split)))
+    for name in runs[0].groups:
+        without, control = ([r.groups[name].accuracy[n] for r in runs] for n in NETWORKS)
+        known = [_looks(recorded, f"{name}: {network}") for network in NETWORKS]
+        if len(rows) == len(SPLITS):
+            name_of = "outliers never trained on, accuracy (%)"
+            rows.append((name_of, _stated(known[0]), spread(without)))
+        gain = _stated(evidence.differences(known[1], known[0]), sign="+")
+        name = f"accuracy on {name}: with − without outliers in training (points)"
+        rows.append((name, gain, difference(control, without)))
+    n = f", n = {len(runs)}"
+    return summary([(name, "–", "–", known, ours + n) for name, known, ours in rows])
 
 
 def _by_epoch(
@@ -223,14 +302,51 @@ def caching_accuracy(runs: list[Comparison]) -> pd.DataFrame:
     return _epoch_table(columns)
 
 
-def caching_hits(runs: list[Comparison]) -> pd.DataFrame:
+def recorded_caching(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 7 in full: test accuracy in percent after every epoch at batch 4096."""
+    table = {f"Published: {c}": published.FIG7[c].map("{:.1f}".format) for c in KNOWN}
+    for c, name in CONDITION_NAMES.items():
+        known = _epochs(recorded, c)
+        table[f"{recorded_in(known[1])}: {name}"] = known.map(interval)
+    return pd.DataFrame(table).rename_axis("Epoch").reset_index()
+
+
+def _epochs(
+    recorded: pd.DataFrame, condition: str, column: str = "test_accuracy"
+) -> "pd.Series[Any]":
+    """A number of every epoch of Fig. 7 (the index) by seed, under one condition."""
+    rows = evidence.of_condition(recorded, 4096, condition)
+    epochs = published.FIG7.index
+    return pd.Series([evidence.outcomes(rows, column, epoch=e) for e in epochs], index=epochs)
+
+
+def recorded_spread(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 7: range of plain training over seeds, and how many of them the published runs beat."""
+    plain = _epochs(recorded, "plain")
+    known = plain.map(lambda seeds: [value for value in seeds.values() if value is not None])
+    ranges = known.map(lambda v: f"{min(v):.1f} to {max(v):.1f}" if v else "–")
+    table = ranges.to_frame(f"{recorded_in(plain[1])}: plain, lowest to highest")
+    for c in KNOWN:
+        values = published.FIG7[c]
+        table[f"Published: {c}"] = values.map("{:.1f}".format)
+        table[f"Published {c} is above"] = [*map(_rank, values, known)]
+    return table.rename_axis("Epoch").reset_index()
+
+
+def _rank(value: float, known: list[float]) -> str:
+    return f"{sum(value > x for x in known)} of {len(known)}" if known else "–"
+
+
+def caching_hits(runs: list[Comparison], recorded: pd.DataFrame) -> pd.DataFrame:
     """Fig. 7: images skipped in every epoch, as a share, and images trained on."""
     hits, trained = 100 * published.FIG7["hits"] / 60_000, published.FIG7["trained"]
+    known = _epochs(recorded, "cached", "share")
     skipped = _by_epoch(runs, "cached", lambda e: 100 * e.skipped / e.seen)
     return _epoch_table(
         {
             "Published: skipped (%)": hits.map("{:.1f}".format),
             "Published: trained": trained.map("{:,}".format),
+            f"{recorded_in(known[1])}: skipped (%)": known.map(interval),
             f"{this_run(len(runs))}: skipped (%)": skipped,
             "This run: trained": _by_epoch(runs, "cached", lambda e: e.trained, 0),
             "This run: random, trained": _by_epoch(runs, "random", lambda e: e.trained, 0),
@@ -265,15 +381,49 @@ def batch_sizes(runs: list[Comparison]) -> pd.DataFrame:
     for size, split in product(sorted({run.batch_size for run in runs}), ("train", "test")):
         chosen = [run for run in runs if run.batch_size == size]
         row = {"Batch size": str(size), "Images": split}
-        for c in KNOWN:
-            value = published.FIG8[f"{c}_{split}"].get(size)
-            row[f"Published: {c}"] = _number(value, ".3f" if value == 99.685 else ".2f")
+        row |= {f"Published: {c}": _fig8(size, c, split) for c in KNOWN}
         row["Authors' log: epochs without a hit"] = _log_epochs_without_hit(size)
         for c, name in CONDITION_NAMES.items():
             ours = [getattr(getattr(run, c), f"{split}_accuracy") for run in chosen]
             row[f"{this_run(len(chosen))}: {name}"] = spread(ours)
         row["This run: epochs without a hit"] = _epochs_without_hit([r.cached for r in chosen])
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def recorded_batch_sizes(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 8 in full: train and test accuracy in percent after training, over batch sizes."""
+    rows = []
+    for size, split in product(published.FIG8.index, ("train", "test")):
+        known = [evidence.final(recorded, size, c, f"{split}_accuracy") for c in CONDITIONS]
+        row = {"Batch size": str(size) if split == "train" else "", "Images": split}
+        row |= {f"Published: {c}": _fig8(size, c, split) for c in KNOWN}
+        row["n"] = _seeds(known)
+        names = CONDITION_NAMES.values()
+        row |= {f"Recorded: {n}": interval(k) for n, k in zip(names, known, strict=True)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _fig8(size: int, condition: Condition, split: str) -> str:
+    value = published.FIG8[f"{condition}_{split}"].get(size)
+    return _number(value, ".3f" if value == 99.685 else ".2f")
+
+
+def recorded_differences(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 8 in full: differences of final test accuracy in points, paired by seed."""
+    gain = published.FIG8["cached_test"] - published.FIG8["plain_test"]
+    rows = []
+    for size in published.FIG8.index:
+        known = [evidence.final_differences(recorded, size, *pair) for pair in evidence.PAIRS]
+        skipped = evidence.of_condition(recorded, size, "cached")["skipped"]
+        row = {"Batch size": str(size), "Published: cached − plain": f"{gain[size]:+.2f}"}
+        row["n"] = _seeds(known)
+        for pair, differences in zip(evidence.PAIRS, known, strict=True):
+            first, second = (CONDITION_NAMES[condition] for condition in pair)
+            row[f"Recorded: {first} − {second}"] = interval(differences, sign="+")
+        without = f"{(skipped == 0).sum()} of {len(skipped)}" if len(skipped) else "–"
+        rows.append(row | {"Recorded: epochs without a hit": without})
     return pd.DataFrame(rows)
 
 
@@ -289,33 +439,70 @@ def _epochs_without_hit(runs: list[caching.Run]) -> str:
     return ", ".join(f"{sum(e.skipped == 0 for e in h)} of {len(h)}" for h in histories)
 
 
-def similarity_stages(found: list[caching.Stages]) -> pd.DataFrame:
+def similarity_stages(found: list[caching.Stages], recorded: pd.DataFrame) -> pd.DataFrame:
     """Fig. 5 and 6: how similar ten images are to ten cached vectors, early and late."""
-    rows, n = [], len(found)
-    to_own = "class least similar to its own vector, all test images"
-    for name, known, seeds in (
-        ("early (Fig. 5)", published.FIG5, [stages.early for stages in found]),
-        ("late (Fig. 6)", published.FIG6, [stages.late for stages in found]),
-    ):
-        lowest = spread([_lowest(stage).min().item() for stage in seeds], 3)
-        classes = _listed(int(stage.labels[_lowest(stage).argmin()]) for stage in seeds)
-        least = _listed(int(stage.own.nan_to_num(nan=1.0).argmin()) for stage in seeds)
-        own = str(known.image) if known.image == known.cached else "–"
-        rows += [
-            (f"lowest similarity, {name}", f"{known.lowest:.3f}", f"{lowest}, n = {n}"),
-            (f"class of that image, {name}", str(known.image), f"{classes}, n = {n}"),
-            (f"{to_own}, {name}", own, f"{least}, n = {n}"),
-        ]
-    rows = [*rows[::3], *rows[1::3], *rows[2::3]]  # each quantity early and late
+    early = _similarities("early", [stages.early for stages in found], recorded)
+    late = _similarities("late", [stages.late for stages in found], recorded)
+    rows = [row for quantity in zip(early, late, strict=True) for row in quantity]
     lower = [bool(late.similarity.min() < early.similarity.min()) for early, late, _ in found]
     quantity = "seeds in which the late similarities reach lower than the early ones"
-    rows.append((quantity, "no", f"{sum(lower)} of {n}"))
-    return pd.DataFrame(rows, columns=["Quantity", "Published", "This run, by seed"])
+    full = [_reach_lower(recorded, size) for size in STAGE_SIZES]
+    rows.append((quantity, "no", *full, f"{sum(lower)} of {len(lower)}"))
+    seeds = [evidence.outcomes(_stage(recorded, size, "early"), "lowest") for size in STAGE_SIZES]
+    headings = [f"{recorded_in(n)}: batch {s}" for n, s in zip(seeds, STAGE_SIZES, strict=True)]
+    columns = ["Quantity", "Published", *headings, f"{this_run(len(found))}, by seed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _similarities(
+    name: Literal["early", "late"], live: list[caching.Stage], recorded: pd.DataFrame
+) -> list[tuple[str, ...]]:
+    """Quantity, published, recorded at both batch sizes, and live, for one stage."""
+    known, figure = {"early": (published.FIG5, 5), "late": (published.FIG6, 6)}[name]
+    at, own = f"{name} (Fig. {figure})", "class whose image is least similar to its own vector"
+    printed = str(known.image) if known.image == known.cached else "–"
+    full = [_stage(recorded, size, name) for size in STAGE_SIZES]
+    lowest = [interval(evidence.outcomes(rows, "lowest"), 3) for rows in full]
+    images, owns = ([_classes(rows, column) for rows in full] for column in ("image", "own"))
+    now = spread([_lowest(one).min().item() for one in live], 3)
+    now_image = _listed(int(one.labels[_lowest(one).argmin()]) for one in live)
+    now_own = _listed(int(one.labels[_own(one).argmin()]) for one in live)
+    now_mean = _listed(int(one.own.nan_to_num(nan=1.0).argmin()) for one in live)
+    return [
+        (f"lowest similarity, {at}", f"{known.lowest:.3f}", *lowest, now),
+        (f"class of that image, {at}", str(known.image), *images, now_image),
+        (f"{own}, {at}", printed, *owns, now_own),
+        (f"the same for the mean of all test images, {at}", printed, "–", "–", now_mean),
+    ]
+
+
+STAGE_SIZES = (64, 4096)
+"""Batch sizes at which early and late caches, and caches without a threshold, are recorded."""
+
+
+def _stage(recorded: pd.DataFrame, batch_size: int, stage: str) -> pd.DataFrame:
+    return recorded[(recorded["batch_size"] == batch_size) & (recorded["stage"] == stage)]
+
+
+def _classes(rows: pd.DataFrame, column: str) -> str:
+    return _listed(f"{label:.0f}" for label in evidence.outcomes(rows, column).values())
+
+
+def _reach_lower(recorded: pd.DataFrame, batch_size: int) -> str:
+    early, late = (_stage(recorded, batch_size, stage) for stage in ("early", "late"))
+    lowest = [evidence.by_seed(rows, "lowest") for rows in (early, late)]
+    lower = [lowest[1][seed] < lowest[0][seed] for seed in lowest[0].keys() & lowest[1].keys()]
+    return f"{sum(lower)} of {len(lower)}" if lower else "–"
 
 
 def _lowest(stage: caching.Stage) -> Tensor:
     """Lowest similarity of each image (images,) to a cached vector that is defined."""
     return stage.similarity.nan_to_num(nan=1.0).amin(dim=1)
+
+
+def _own(stage: caching.Stage) -> Tensor:
+    """Similarity of each image (images,) to the vector of its own class, 1 if it has none."""
+    return stage.similarity.nan_to_num(nan=1.0).gather(1, stage.labels[:, None])[:, 0]
 
 
 def _listed(values: Iterable[object]) -> str:
@@ -350,6 +537,21 @@ def _final(runs: list[caching.Run]) -> list[float]:
 def _mean_skipped(runs: list[caching.Run]) -> list[float]:
     """Mean over the epochs of the share skipped, in percent, by seed."""
     return [fmean(100 * e.skipped / e.seen for e in run.history.epochs) for run in runs]
+
+
+def recorded_threshold(recorded: pd.DataFrame) -> pd.DataFrame:
+    """The cache at full size with its threshold and without: images skipped in the last epoch."""
+    rows = []
+    for size in STAGE_SIZES:
+        caches = ("cached", "nearest")
+        shares = [evidence.final(recorded, size, cache, "share") for cache in caches]
+        more = evidence.differences(shares[1], shares[0])
+        gain = evidence.final_differences(recorded, size, "nearest", "cached")
+        row = {"Batch size": str(size), "n": _seeds([*shares, more])}
+        row["Recorded: skipped (%)"], row["without a threshold (%)"] = map(interval, shares)
+        row["change of that share (points)"] = interval(more, sign="+")
+        rows.append(row | {"change of test accuracy (points)": interval(gain, sign="+")})
+    return pd.DataFrame(rows)
 
 
 def missing_class(found: list[caching.MissingClass]) -> pd.DataFrame:
@@ -412,7 +614,9 @@ def exits(found: list[list[caching.ExitLayer]], timed: bool = False) -> pd.DataF
     )
 
 
-def caching_summary(runs: list[Comparison], sweep: list[Comparison]) -> pd.DataFrame:
+def caching_summary(
+    runs: list[Comparison], sweep: list[Comparison], recorded: pd.DataFrame
+) -> pd.DataFrame:
     """What chapter 02 comes to: final accuracies, paired differences, share skipped."""
     n, paired = f", n = {len(runs)}", "(points, paired by seed)"
     printed, hits = published.FIG7.iloc[-1], published.FIG7["hits"].mean()
@@ -422,18 +626,50 @@ def caching_summary(runs: list[Comparison], sweep: list[Comparison]) -> pd.DataF
     rows = []
     for c, name in CONDITION_NAMES.items():
         known = _number(printed.get(c), ".1f"), _number(logged.get(c), ".2f")
-        rows.append((f"Fig. 7, final test accuracy (%): {name}", *known, spread(final[c]) + n))
-    known = f"{gain:+.1f}", f"{logged_gain:+.2f}"
-    ours = difference(final["cached"], final["plain"]) + n
-    rows.append((f"cached − plain {paired}", *known, ours))
-    ours = difference(final["cached"], final["random"]) + n
-    rows.append((f"cached − random skipping {paired}", "–", "–", ours))
-    ours = spread(_mean_skipped([run.cached for run in runs])) + n
-    rows.append(("images skipped (% of an epoch, mean)", f"{100 * hits / 60_000:.1f}", "–", ours))
+        quantity = f"Fig. 7, final test accuracy (%): {name}"
+        rows.append(
+            (quantity, *known, _stated(evidence.final(recorded, 4096, c)), spread(final[c]) + n)
+        )
+    others: dict[Condition, tuple[str, str]] = {
+        "plain": (f"{gain:+.1f}", f"{logged_gain:+.2f}"),
+        "random": ("–", "–"),
+    }
+    for other, known in others.items():
+        full = _stated(evidence.final_differences(recorded, 4096, "cached", other), sign="+")
+        ours = difference(final["cached"], final[other]) + n
+        rows.append((f"cached − {CONDITION_NAMES[other]} {paired}", *known, full, ours))
+    rows.append(
+        (
+            "images skipped (% of an epoch, mean)",
+            f"{100 * hits / 60_000:.1f}",
+            "–",
+            _stated(_mean_share(recorded)),
+            spread(_mean_skipped([run.cached for run in runs])) + n,
+        )
+    )
     wins = _wins(published.FIG8["cached_test"], published.FIG8["plain_test"])
     ours = _wins(_final([run.cached for run in sweep]), _final([run.plain for run in sweep]))
-    rows.append(("Fig. 8, runs in which cached reaches plain test accuracy", wins, "–", ours))
+    quantity = "Fig. 8, runs in which cached reaches plain test accuracy"
+    rows.append((quantity, wins, "–", _recorded_wins(recorded), ours))
     return summary(rows)
+
+
+def _mean_share(recorded: pd.DataFrame) -> dict[int, float | None]:
+    """Mean over the epochs of the share skipped at batch 4096, in percent, by seed."""
+    shares = _epochs(recorded, "cached", "share")
+    seeds = {seed: [epoch[seed] for epoch in shares] for seed in shares[1]}
+    return {seed: None if None in known else fmean(known) for seed, known in seeds.items()}
+
+
+def _recorded_wins(recorded: pd.DataFrame) -> str:
+    """In how many recorded pairs, over all batch sizes, cached reaches plain test accuracy."""
+    gains = [
+        gain
+        for size in published.FIG8.index
+        for gain in evidence.final_differences(recorded, size, "cached", "plain").values()
+        if gain is not None
+    ]
+    return f"{sum(gain >= 0 for gain in gains)} of {len(gains)}" if gains else "–"
 
 
 def _wins(values: Iterable[float], reference: Iterable[float]) -> str:
@@ -461,6 +697,24 @@ def map_training(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 9 in full: test accuracy in percent of base, map and control model, and its gap."""
+    table = []
+    for known, model in product(published.FIG9, FURTHER):
+        rows = evidence.of_model(recorded, known.dataset, known.batch_size, model)
+        name = f"{known.dataset}, batch {known.batch_size}"
+        row = {"Row": name if model == "base" else "", "Model": MODEL_NAMES[model]}
+        parts: dict[Part, str] = {"test": "test", "gap": "train − test"}
+        for part, heading in parts.items():
+            value = getattr(getattr(known, model, None), part, None)
+            row[f"Published: {heading}"] = _number(value, ".2f")
+        row["n"] = str(rows["seed"].nunique())
+        for part, heading in parts.items():
+            row[f"Recorded: {heading}"] = interval(evidence.outcomes(rows, part))
+        table.append(row)
+    return pd.DataFrame(table)
+
+
 def _fig9(row: Row) -> published.Fig9Row | None:
     """The published row in the same place, if it is of the same dataset."""
     known = published.FIG9[row.row : row.row + 1]
@@ -477,6 +731,8 @@ def _row_name(row: Row) -> str:
 
 
 Part = Literal["train", "test", "gap"]
+FURTHER: tuple[regularization.Model, ...] = ("base", "maps", "originals")
+"""Models of Fig. 9 that are recorded."""
 
 
 def _part(accuracies: Iterable[regularization.Accuracy | None], part: Part) -> list[float | None]:
@@ -542,51 +798,124 @@ def _end(trial: Trial) -> str:
     return f"{end.loss} ({end.epoch}:{end.step})" if end else _number(trial.last_loss, ".2g")
 
 
-def map_training_summary(rows: list[Row]) -> pd.DataFrame:
+def recorded_undefined_losses(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Section 7.2 in full: runs whose loss ended undefined, by network, images, learning rate.
+
+    With the share of them and its 95 % interval, in percent.
+    """
+    table = []
+    for activation, images in product(get_args(models.Activation), SETS):
+        if images in SETS[3:] and activation != "relu":
+            continue
+        rows = recorded[(recorded["activation"] == activation) & (recorded["images"] == images)]
+        row = {"Network": activation, "Trained on": images}
+        for rate in (0.01, 0.1):
+            row[f"Recorded: undefined at {rate:g}"] = _undefined(rows, rate)
+        lost = rows[rows["undefined"].isna()]["seed"].nunique()
+        row["Recorded: base model undefined"] = f"{lost} of {rows['seed'].nunique()}"
+        table.append(row if len(rows) else row | dict.fromkeys(list(row)[2:], "–"))
+    return pd.DataFrame(table)
+
+
+def _undefined(rows: pd.DataFrame, rate: float) -> str:
+    ends = rows[rows["learning_rate"] == rate]["undefined"].dropna()
+    if ends.empty:
+        return "–"
+    _, low, high, n, _ = stats.share(int(ends.sum()), len(ends))
+    return f"{int(ends.sum())} of {n} ({100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def map_training_summary(rows: list[Row], recorded: pd.DataFrame) -> pd.DataFrame:
     """What chapter 03 comes to: change of test accuracy and of the train-test gap."""
     table = []
     references: tuple[regularization.Model, ...] = ("base", "originals")
-    for runs, model in product(by_row(rows), references):
-        known = _fig9(runs[0]) if model == "base" else None
-        maps, other = ([run.finished(m) for run in runs] for m in ("maps", model))
+    parts: dict[Part, str] = {"test": "test accuracy", "gap": "train − test gap"}
+    for runs, model, part in product(by_row(rows), references, parts):
+        known = _fig9(runs[0])
+        maps, other = (_part([run.finished(m) for run in runs], part) for m in ("maps", model))
         pair = f"Fig. 9, {_row_name(runs[0])}: map model − {MODEL_NAMES[model]}"
-        parts: dict[Part, str] = {"test": "test accuracy", "gap": "train − test gap"}
-        for part, name in parts.items():
-            change = known and getattr(known.maps, part) - getattr(known.base, part)
-            ours = f"{difference(_part(maps, part), _part(other, part))}, n = {len(runs)}"
-            table.append((f"{pair}, {name} (points)", _number(change, "+.2f"), "–", ours))
+        change = None
+        if known and model == "base":
+            change = getattr(known.maps, part) - getattr(known.base, part)
+        full = _stated(_further(recorded, known, model, part), sign="+")
+        ours = f"{difference(maps, other)}, n = {len(runs)}"
+        name = f"{pair}, {parts[part]} (points)"
+        table.append((name, _number(change, "+.2f"), "–", full, ours))
     return summary(table)
 
 
-def clean_accuracy(runs: list[Robustness], chance: float) -> pd.DataFrame:
-    """Accuracy in percent of the three models on unchanged images."""
-    n = this_run(len(runs))
-    rows = [
-        {
-            "Model": MODEL_NAMES[model],
-            f"{n}: test": finished([run.clean_accuracy("test", model) for run in runs]),
-            "This run: held-out": finished([run.clean_accuracy("held_out", model) for run in runs]),
-        }
-        for model in VICTIMS
-    ]
+def _further(
+    recorded: pd.DataFrame, row: published.Fig9Row | None, other: str, part: Part
+) -> Outcomes:
+    """Recorded differences of the map model and another one in a published row of Fig. 9."""
+    if row is None:
+        return {}
+    maps, reference = (
+        evidence.outcomes(evidence.of_model(recorded, row.dataset, row.batch_size, model), part)
+        for model in ("maps", other)
+    )
+    return evidence.differences(maps, reference)
+
+
+def clean_accuracy(runs: list[Robustness], chance: float, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in percent of the models on unchanged images."""
+    n, rows = this_run(len(runs)), []
+    for model, name in VICTIM_NAMES.items():
+        full = [evidence.judged(recorded, kind, 0.0, model) for kind in ("test", "unchanged")]
+        row = {"Model": name, f"{recorded_in(full[0])}: test": interval(full[0])}
+        row["Recorded: held-out"] = interval(full[1])
+        for split in ("test", "held_out") if model in VICTIMS else ():
+            ours = finished([run.clean_accuracy(split, model) for run in runs])
+            row[f"{n}: test" if split == "test" else "This run: held-out"] = ours
+        rows.append(row)
     guess = {"Model": "always the most frequent class", f"{n}: test": f"{chance:.1f}"}
     return pd.DataFrame([*rows, guess]).fillna("–")
 
 
-def released_robustness(runs: list[Robustness]) -> pd.DataFrame:
+def released_robustness(runs: list[Robustness], recorded: pd.DataFrame) -> pd.DataFrame:
     """Fig. 10: accuracy in percent on images perturbed as released, and after the clamp alone."""
     rows = []
-    for eps in _epsilons(runs, "released"):
-        row = {"ε": f"{eps:g}" + (" (clamp alone)" if eps == 0 else "")}
-        for model in published.FIG10:
-            row[f"Published: {model}"] = _number(published.FIG10[model].get(eps), ".2f")
-        rows.append(row | _victims(runs, "released", eps))
-    return pd.DataFrame(rows)
+    for eps, (model, name) in product(_epsilons(runs, "released"), VICTIM_NAMES.items()):
+        full = evidence.judged(recorded, "released", eps, model)
+        known = published.FIG10[model].get(eps) if model in published.FIG10 else None
+        live = model in VICTIMS
+        ours = [run.accuracy("released", eps, model) for run in runs if live]
+        heading = f"{eps:g}" + (" (clamp alone)" if eps == 0 else "")
+        rows.append(
+            (
+                heading if model == "base" else "",
+                name,
+                _number(known, ".2f"),
+                interval(full),
+                finished(ours),
+            )
+        )
+    columns = ["ε", "Model", "Published", recorded_in(full), this_run(len(runs))]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def attacks(runs: list[Robustness]) -> pd.DataFrame:
     """Accuracy in percent under one proper step on [0, 1], by whose gradient it uses."""
     return _perturbed(runs, ["sign noise", *(FGSM_ON[model] for model in VICTIMS)])
+
+
+def recorded_attacks(recorded: pd.DataFrame, kind: Literal["FGSM", "PGD"]) -> pd.DataFrame:
+    """Accuracy in percent of every model on images perturbed by every model's gradient.
+
+    A dagger marks the models that are attacked by their own.
+    """
+    sources: dict[str, str] = {"sign noise": "random sign noise"} if kind == "FGSM" else {}
+    by = FGSM_ON if kind == "FGSM" else PGD_ON
+    sources |= {by[source]: f"{kind} by {name}" for source, name in VICTIM_NAMES.items()}
+    table = []
+    for (perturbation, name), eps in product(sources.items(), EPSILONS):
+        row = {"Perturbation": name if eps == EPSILONS[0] else "", "ε": f"{eps:g}"}
+        for model, judged in VICTIM_NAMES.items():
+            full = evidence.judged(recorded, perturbation, eps, model)
+            mark = " †" if perturbation == by[model] and full else ""
+            row[f"{recorded_in(full)}: {judged}"] = interval(full, digits=0) + mark
+        table.append(row)
+    return pd.DataFrame(table)
 
 
 def own_attacks(runs: list[Robustness]) -> pd.DataFrame:
@@ -655,8 +984,8 @@ def paired_images(runs: list[Robustness]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
-    """What chapter 04 comes to: map model minus base model by perturbation, signs of masking."""
+def robustness_summary(runs: list[Robustness], recorded: pd.DataFrame) -> pd.DataFrame:
+    """What chapter 04 comes to: map model minus base model by perturbation."""
     rows = []
     shown: list[Perturbation] = ["released", "fgsm on base", "fgsm on maps", "own restarts"]
     for kind in shown:
@@ -666,6 +995,13 @@ def robustness_summary(runs: list[Robustness]) -> pd.DataFrame:
             quantity = f"Fig. 10, {PERTURBATION_NAMES[kind]}, {detail}: map − base model (points)"
             known = (published.FIG10["maps"] - published.FIG10["base"]).get(eps)
             maps, base = ([run.accuracy(kind, eps, m) for run in runs] for m in ("maps", "base"))
+            full = [
+                evidence.judged(
+                    recorded, PGD_ON[model] if kind == "own restarts" else kind, eps, model
+                )
+                for model in ("maps", "base")
+            ]
+            change = _stated(evidence.differences(*full), sign="+")
             ours = f"{difference(maps, base)}, n = {len(runs)}"
-            rows.append((quantity, _number(known if released else None, "+.2f"), "–", ours))
+            rows.append((quantity, _number(known if released else None, "+.2f"), "–", change, ours))
     return summary(rows)

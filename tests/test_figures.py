@@ -3,19 +3,21 @@
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
-from fmlib import figures
+from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
 from fmlib.experiments.exploration import OutlierRun
 from fmlib.experiments.feature_map_regularization import Row
-from tests import results
+from tests import recorded, results
 
 
 @pytest.fixture(autouse=True)
@@ -385,6 +387,7 @@ def test_colours_and_markers_tell_quantities_apart() -> None:
     together = (
         ("plain", "cached", "random"),
         tuple(results.ACCURACIES),
+        recorded.MODELS,
         ("train", "test"),
         ("no outliers", "control"),
     )
@@ -414,3 +417,179 @@ def test_benchmark_ratios_tell_apart_what_reached_its_bound() -> None:
     assert drawn["fell short"] == [[2.0, 1.0]]
     assert drawn["no bound"] == [[1.0, 2.0]]
     assert legends([ax]) == [["reached", "fell short", "no bound", "bound"]]
+
+
+# --- recorded runs -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of two seeds of everything that is drawn, and a third whose training diverged."""
+    made = [recorded.caching(2, "plain", [50.0, 9.8], diverged=True)]
+    for seed in range(2):
+        made += [
+            recorded.caching(seed, "plain", [50.0 + seed, 80.0 + seed]),
+            recorded.caching(seed, "cached", [60.0 + seed, 84.0 + seed], skipped=15_000),
+            recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
+            recorded.robustness(seed),
+            recorded.maps(seed, diverged=seed == 1),
+            recorded.maps(seed, "originals"),
+        ]
+    path = tmp_path_factory.mktemp("results")
+    recorded.write_all(made, path)
+    return path
+
+
+def points(ax: Axes, size: float) -> list[tuple[float, float]]:
+    """Places of all points of a size; 7 are means, 12 published numbers."""
+    lines = [line for line in ax.lines if line.get_markersize() == size]
+    return [(float(x), float(y)) for line in lines for x, y in np.asarray(line.get_xydata())]
+
+
+RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
+    (
+        lambda path: figures.recorded_spread(evidence.caching(path)),
+        ["batch 4096, n = 3", "after the last epoch"],
+        ["recorded: plain, each seed", "published: plain", "published: cached"],
+    ),
+    (
+        lambda path: figures.recorded_by_cost(evidence.caching(path)),
+        ["", "", ""],
+        CONDITIONS,
+    ),
+    (
+        lambda path: figures.recorded_batch_sizes(evidence.caching(path)),
+        ["cached\n− plain", "cached\n− random skipping", "random skipping\n− plain"],
+        ["published", "recorded: mean, 95 % interval"],
+    ),
+    (
+        lambda path: figures.recorded_map_training(evidence.further_training(path)),
+        ["mnist\nbatch 64, n = 2", "mnist\nbatch 256, n = 0", "fashion-mnist\nbatch 256, n = 0"]
+        + [""] * 3,
+        ["published"],
+    ),
+    (
+        lambda path: figures.recorded_further_training(
+            evidence.further_training(path), published.FIG9[0]
+        ),
+        ["mnist, batch 64, n = 2"],
+        ["map model", "control: originals"],
+    ),
+    (
+        lambda path: figures.recorded_robustness(evidence.robustness(path)),
+        [f"{kind} by {model}, n = 2" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
+        [*MODELS, "retrained twin", "other twin", "by its own gradient"],
+    ),
+    (
+        lambda path: figures.recorded_released(evidence.robustness(path)),
+        ["recorded, n = 2"],
+        [*MODELS, "retrained twin", "other twin", "published"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("figure", "titles", "quantities"), RECORDED)
+def test_figures_of_records_say_what_they_show(
+    figure: Callable[[Path], None], titles: list[str], quantities: list[str], folder: Path
+) -> None:
+    axes = draw(lambda: figure(folder))
+    assert [ax.get_title() for ax in axes] == titles
+    assert legends(axes)[0] == quantities
+    assert axes[0].get_ylabel()
+    assert axes[-1].get_xlabel() or axes[-1].get_xticklabels()[0].get_text()
+
+
+@pytest.mark.parametrize("figure", [figure for figure, *_ in RECORDED])
+def test_without_records_the_published_numbers_are_drawn_alone(
+    figure: Callable[[Path], None], tmp_path: Path
+) -> None:
+    draw(lambda: figure(tmp_path))
+
+
+def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
+    left, right = draw(lambda: figures.recorded_spread(evidence.caching(folder)))
+    curves = [np.asarray(line.get_ydata()).tolist() for line in left.lines]
+    assert curves[:3] == [[50.0, 80.0], [51.0, 81.0], [50.0, 9.8]]
+    assert curves[-2:] == [published.FIG7[name].tolist() for name in ("plain", "cached")]
+    assert points(right, 7) == [(0, 80.5), (1, 84.5), (2, 79.5)]
+    assert [y for _, y in points(right, 12)] == [91.8, 94.2]
+    assert [text.get_text() for text in right.texts] == ["91.8", "94.2"]
+    names = [label.get_text() for label in right.get_xticklabels()]
+    assert names == ["plain\nn = 3", "cached\nn = 2", "random\nskipping\nn = 2"]
+
+
+def test_accuracy_stands_over_what_was_spent(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_by_cost(evidence.caching(folder)))
+    labels = [re.sub(r"\s", " ", ax.get_xlabel()) for ax in axes]
+    assert labels == ["steps", "images trained on (thousands)", "multiply-adds (10¹²)"]
+    steps, images, operations = (
+        [np.asarray(line.get_xydata()).tolist() for line in ax.lines] for ax in axes
+    )
+    assert steps == [
+        [[15, 50.5], [30, 80.5]], [[15, 60.5], [30, 84.5]], [[15, 55.5], [30, 79.5]]
+    ]  # fmt: skip
+    assert [[x for x, _ in line] for line in images] == [[60, 120], [45, 90], [45, 90]]
+    plain, cached, random = (line[0][0] for line in operations)
+    assert random < cached < plain  # scoring costs a part of what skipping saves
+
+
+def test_differences_are_drawn_at_their_batch_size(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_batch_sizes(evidence.caching(folder)))
+    assert [points(ax, 7) for ax in axes] == [[(7, 4)], [(7, 5)], [(7, -1)]]
+    gains = published.FIG8["cached_test"] - published.FIG8["plain_test"]
+    assert points(axes[0], 12) == [*enumerate(gains)]
+    assert points(axes[1], 12) == []
+    sizes = [label.get_text() for label in axes[0].get_xticklabels()]
+    assert sizes == ["32", "64", "128", "256", "512", "1024", "2048", "4096"]
+
+
+def test_recorded_rows_of_figure_9(folder: Path) -> None:
+    table = evidence.further_training(folder)
+    axes = draw(lambda: figures.recorded_map_training(table))
+    assert [y for _, y in points(axes[0], 7)] == [88.5, 69.0, 89.5]
+    assert [y for _, y in points(axes[3], 7)] == [2.0, 1.0, 6.0]
+    assert [y for _, y in points(axes[0], 12)] == [98.13, 94.34]
+    assert [y for _, y in points(axes[4], 12)] == pytest.approx([0.11, -0.18])
+
+
+def test_recorded_further_training_begins_at_the_base_model(folder: Path) -> None:
+    table = evidence.further_training(folder)
+    [ax] = draw(lambda: figures.recorded_further_training(table, published.FIG9[0]))
+    drawn = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
+    assert np.asarray(drawn["map model"].get_ydata()).tolist() == [88, 50, 69]
+    assert np.asarray(drawn["control: originals"].get_ydata()).tolist() == [88.5, 50, 89.5]
+
+
+def test_recorded_attacks_begin_with_unchanged_images(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_robustness(evidence.robustness(folder)))
+    base, maps = (axes[0].lines[number] for number in range(2))
+    assert np.asarray(base.get_xdata()).tolist() == [0, 0.05, 0.15, 0.25]
+    assert np.asarray(base.get_ydata()).tolist() == [60.5, 10.5, 10.5, 10.5]
+    assert np.asarray(maps.get_ydata()).tolist() == [50.5, 20.5, 20.5, 20.5]
+    full = [[line.get_linestyle() == "-" for line in ax.lines[:5]] for ax in axes]
+    assert full == [[True, *4 * [False]], [False, True, *3 * [False]]] * 2
+
+
+def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
+    [ax] = draw(lambda: figures.recorded_released(evidence.robustness(folder)))
+    means = points(ax, 7)
+    assert [y for _, y in means] == [40.5, 30.5, 50.5, 60.5, 70.5] * 3
+    assert [round(x) for x, _ in means] == [0] * 5 + [1] * 5 + [2] * 5
+    known = points(ax, 12)
+    assert [y for _, y in known] == [28.09, 26.74, 10.76, 23.82]
+    assert [round(x) for x, _ in known] == [1, 1, 2, 2]
+
+
+def test_intervals_are_drawn_around_their_means() -> None:
+    _, (left, right) = plt.subplots(1, 2)
+    figures._estimate(left, 3.0, {0: 1.0, 1: 2.0, 2: 6.0, 3: None}, "plain")
+    [[(x, low), (_, high)]] = left.collections[0].get_paths()[0].to_polygons(closed_only=False)
+    assert x == 3
+    assert 1 <= low < 3 < high <= 6
+    figures._estimate(right, 3.0, {0: None}, "plain")
+    assert not right.has_data()
+
+
+def test_a_table_of_something_else_is_refused() -> None:
+    with pytest.raises(KeyError, match="condition"):
+        figures.recorded_spread(pd.DataFrame({"batch_size": [4096]}))

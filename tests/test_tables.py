@@ -3,18 +3,21 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from IPython.display import Markdown
 
-from fmlib import tables
+from fmlib import evidence, tables
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
-from tests import results
+from tests import recorded, results
 
 DASH, EVIL = "–", results.EVIL[0]
+NOWHERE = Path("no such folder")
+"""Where nothing is recorded."""
 
 
 def rows(table: pd.DataFrame, *columns: str) -> list[list[str]]:
@@ -54,6 +57,36 @@ def test_difference_is_paired_and_signed(
     values: list[float | None], reference: list[float | None], expected: str
 ) -> None:
     assert tables.difference(values, reference) == expected
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "digits", "sign", "expected"),
+    [
+        ({}, 1, "", DASH),
+        ({3: 81.25}, 1, "", "81.2"),
+        ({0: 5.0, 1: 5.0}, 1, "", "5.0 (5.0 to 5.0)"),
+        ({0: -0.5, 1: -0.5, 2: None}, 1, "+", "-0.5 (-0.5 to -0.5) 1 of 3 diverged"),
+        ({0: 1234.0, 1: None}, 0, "+", "+1,234 1 of 2 diverged"),
+        ({0: None}, 1, "", f"{DASH} 1 of 1 diverged"),
+    ],
+)
+def test_intervals_by_hand(
+    outcomes: dict[int, float | None], digits: int, sign: str, expected: str
+) -> None:
+    assert tables.interval(outcomes, digits, sign) == expected
+
+
+def test_an_interval_lies_around_the_mean_of_what_was_recorded() -> None:
+    text = tables.interval({seed: float(value) for seed, value in enumerate((1, 2, 3, 4, 10))})
+    found = re.fullmatch(r"4\.0 \((.*) to (.*)\)", text)
+    assert found is not None
+    low, high = map(float, found.groups())
+    assert 1 < low < 4 < high < 10
+
+
+@pytest.mark.parametrize("ulp", [-1e-14, 1e-14])
+def test_the_last_bit_of_a_mean_does_not_move_a_digit(ulp: float) -> None:
+    assert tables.interval({0: 93.45 + ulp}) == tables.interval({0: 93.45})
 
 
 def test_difference_needs_pairs() -> None:
@@ -122,11 +155,29 @@ def test_outlier_distances() -> None:
 
 
 def test_separation_begins_with_chance() -> None:
-    table = tables.separation(pca=43.21, pixels=90.0, chance=11.0)
+    table = tables.separation(43.21, 90.0, 11.0, evidence.exploration(NOWHERE))
+    assert list(table)[1:] == ["Recorded, n = 0: accuracy (%)", "This run: accuracy (%)"]
     assert rows(table, *table) == [
-        ["always the most frequent class", "11.0"],
-        ["PCA, 2 coordinates", "43.2"],
-        ["all pixels", "90.0"],
+        ["always the most frequent class", DASH, "11.0"],
+        ["PCA, 2 coordinates", DASH, "43.2"],
+        ["t-SNE, 2 coordinates", DASH, DASH],
+        ["all pixels", DASH, "90.0"],
+    ]
+
+
+def explorations(folder: Path) -> pd.DataFrame:
+    """Two recorded seeds; a network of the second one diverged."""
+    recorded.write_all([recorded.exploration(0), recorded.exploration(1, diverged=1)], folder)
+    return evidence.exploration(folder)
+
+
+def test_separation_of_recorded_embeddings(tmp_path: Path) -> None:
+    table = tables.separation(43.21, 90.0, 11.0, explorations(tmp_path))
+    assert table["Recorded, n = 2: accuracy (%)"].tolist() == [
+        DASH,
+        "40.5 (40.0 to 41.0)",
+        "90.5 (90.0 to 91.0)",
+        DASH,
     ]
 
 
@@ -153,25 +204,46 @@ def test_errors_by_decile() -> None:
 
 
 def test_left_out() -> None:
-    table = tables.left_out(OUTLIER_RUNS)
-    assert list(table)[2:4] == ["This run, n = 3: without outliers", "This run: control"]
+    table = tables.left_out(OUTLIER_RUNS, evidence.exploration(NOWHERE))
+    assert list(table)[2:] == ["Trained", "Recorded, n = 0", "This run, n = 3"]
     assert rows(table, *table) == [
-        ["the outlying", "1,200", "61.0 (60.0–62.0)", "81.0 (80.0–82.0)", "+20.0 (+20.0 to +20.0)"],
-        ["the random", "12", "97.0 (97.0–97.0)", "95.0 (95.0–95.0)", "-2.0 (-2.0 to -2.0)"],
+        ["the outlying", "1,200", "without outliers", DASH, "61.0 (60.0–62.0)"],
+        ["", "", "control", DASH, "81.0 (80.0–82.0)"],
+        ["", "", "control − without (points)", DASH, "+20.0 (+20.0 to +20.0)"],
+        ["the random", "12", "without outliers", DASH, "97.0 (97.0–97.0)"],
+        ["", "", "control", DASH, "95.0 (95.0–95.0)"],
+        ["", "", "control − without (points)", DASH, "-2.0 (-2.0 to -2.0)"],
     ]
 
 
-def test_exploration_summary() -> None:
-    table = tables.exploration_summary(OUTLIER_RUNS)
-    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
-    assert rows(table, "Published", "This run") == [
-        [DASH, "1.00 (1.00–1.00), n = 3"],
-        [DASH, "1.00 (1.00–1.00), n = 3"],
-        [DASH, "61.0 (60.0–62.0), n = 3"],
-        [DASH, "+20.0 (+20.0 to +20.0), n = 3"],
-        [DASH, "-2.0 (-2.0 to -2.0), n = 3"],
+def test_left_out_in_recorded_runs(tmp_path: Path) -> None:
+    table = tables.left_out(OUTLIER_RUNS, explorations(tmp_path))
+    lost = "1 of 2 diverged"
+    assert table["Recorded, n = 2"].tolist() == [
+        f"{number} {lost}" for number in ("60.0", "80.0", "+20.0", "97.0", "95.0", "-2.0")
+    ]
+
+
+def test_exploration_summary(tmp_path: Path) -> None:
+    table = tables.exploration_summary(OUTLIER_RUNS, evidence.exploration(NOWHERE))
+    assert list(table) == ["Quantity", "Published", "Authors' log", "Recorded", "This run"]
+    assert rows(table, "Published", "Recorded", "This run") == [
+        [DASH, DASH, "1.00 (1.00–1.00), n = 3"],
+        [DASH, DASH, "1.00 (1.00–1.00), n = 3"],
+        [DASH, DASH, "61.0 (60.0–62.0), n = 3"],
+        [DASH, DASH, "+20.0 (+20.0 to +20.0), n = 3"],
+        [DASH, DASH, "-2.0 (-2.0 to -2.0), n = 3"],
     ]
     assert "accuracy on the random: with" in table["Quantity"].iloc[-1]
+    recorded.write_all([recorded.exploration(seed) for seed in range(2)], tmp_path)
+    table = tables.exploration_summary(OUTLIER_RUNS, evidence.exploration(tmp_path))
+    assert table["Recorded"].tolist() == [
+        "0.90 (0.90 to 0.90), n = 2",
+        "1.00 (1.00 to 1.00), n = 2",
+        "60.5 (60.0 to 61.0), n = 2",
+        "+20.5 (+20.0 to +21.0), n = 2",
+        "-2.0 (-2.0 to -2.0), n = 2",
+    ]
 
 
 # --- chapter 02 --------------------------------------------------------------------------
@@ -195,11 +267,108 @@ def test_epochs_beyond_the_published_ones_have_a_dash() -> None:
 
 
 def test_caching_hits() -> None:
-    table = tables.caching_hits(RUNS[:1])
+    table = tables.caching_hits(RUNS[:1], evidence.caching(NOWHERE))
     assert rows(table, *table) == [
-        ["1", "30.2", "41,867", "25.0", "75", "75"],
-        ["2", "32.3", "40,624", "25.0", "75", "75"],
+        ["1", "30.2", "41,867", DASH, "25.0", "75", "75"],
+        ["2", "32.3", "40,624", DASH, "25.0", "75", "75"],
     ]
+
+
+def caching_records(folder: Path) -> list[Path]:
+    """Plain 50, 80; cached 60, 83, skipping a fourth; random 55, 79 % (plus the seed); two seeds.
+
+    At batch 64 a pair of runs: cached 2 points below plain; at 4096 one cache has no threshold.
+    """
+    made = []
+    for seed in range(2):
+        made += [
+            recorded.caching(seed, "plain", [50.0 + seed, 80.0 + seed]),
+            recorded.caching(seed, "cached", [60.0 + seed, 83.0 + seed], skipped=15_000),
+            recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
+            recorded.caching(seed, "cached", [9.0, 9.0], cache=recorded.NEAREST),
+        ]
+    made.append(recorded.caching(0, "plain", [97.0, 98.0], batch_size=64))
+    made.append(recorded.caching(0, "cached", [95.0, 96.0], batch_size=64))
+    return recorded.write_all(made, folder)
+
+
+def test_recorded_hits(tmp_path: Path) -> None:
+    caching_records(tmp_path)
+    table = tables.caching_hits(RUNS[:1], evidence.caching(tmp_path))
+    assert table["Recorded, n = 2: skipped (%)"].tolist() == ["25.0 (25.0 to 25.0)"] * 2
+
+
+def test_recorded_caching(tmp_path: Path) -> None:
+    paths = caching_records(tmp_path)
+    table = tables.recorded_caching(evidence.caching(tmp_path))
+    heads = [f"Recorded, n = 2: {name}" for name in ("plain", "cached", "random skipping")]
+    assert list(table) == ["Epoch", "Published: plain", "Published: cached", *heads]
+    assert rows(table, *table)[:3] == [
+        ["1", "11.0", "25.3", "50.5 (50.0 to 51.0)", "60.5 (60.0 to 61.0)", "55.5 (55.0 to 56.0)"],
+        ["2", "12.7", "62.1", "80.5 (80.0 to 81.0)", "83.5 (83.0 to 84.0)", "79.5 (79.0 to 80.0)"],
+        ["3", "18.6", "72.6", *(3 * [f"{DASH} 2 of 2 diverged"])],
+    ]
+    paths[0].unlink()
+    table = tables.recorded_caching(evidence.caching(tmp_path))
+    assert list(table)[3:5] == ["Recorded, n = 1: plain", "Recorded, n = 2: cached"]
+    assert rows(table, *table)[0][3:5] == ["51.0", "60.5 (60.0 to 61.0)"]
+
+
+def test_recorded_caching_of_a_run_that_diverged(tmp_path: Path) -> None:
+    lost = recorded.caching(1, "plain", [52.0, 9.8], diverged=True)
+    recorded.write_all([recorded.caching(0), lost], tmp_path)
+    table = tables.recorded_caching(evidence.caching(tmp_path))
+    assert table["Recorded, n = 2: plain"].tolist()[:2] == [
+        "50.0 1 of 2 diverged",
+        "80.0 1 of 2 diverged",
+    ]
+
+
+def test_recorded_spread_ranks_the_published_among_the_seeds(tmp_path: Path) -> None:
+    recorded.write_all(
+        [recorded.caching(s, accuracies=[10.0 + s, 62.1]) for s in range(3)], tmp_path
+    )
+    table = tables.recorded_spread(evidence.caching(tmp_path))
+    assert list(table)[1] == "Recorded, n = 3: plain, lowest to highest"
+    assert rows(table, *table)[:2] == [
+        ["1", "10.0 to 12.0", "11.0", "1 of 3", "25.3", "3 of 3"],  # above means above
+        ["2", "62.1 to 62.1", "12.7", "0 of 3", "62.1", "0 of 3"],
+    ]
+    assert rows(table, *table)[2] == ["3", DASH, "18.6", DASH, "72.6", DASH]
+
+
+def test_recorded_batch_sizes(tmp_path: Path) -> None:
+    caching_records(tmp_path)
+    table = tables.recorded_batch_sizes(evidence.caching(tmp_path))
+    assert len(table) == 16
+    assert rows(table, *table)[2:4] == [
+        ["64", "train", "98.20", "94.71", "1, 1, 0", "99.0", "97.0", DASH],
+        ["", "test", "97.63", "93.71", "1, 1, 0", "98.0", "96.0", DASH],
+    ]
+    assert rows(table, *table)[14][0] == "4096"
+    assert rows(table, *table)[15][4:] == [
+        "2", "80.5 (80.0 to 81.0)", "83.5 (83.0 to 84.0)", "79.5 (79.0 to 80.0)",
+    ]  # fmt: skip
+
+
+def test_recorded_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    caching_records(tmp_path)
+    table = tables.recorded_differences(evidence.caching(tmp_path))
+    assert list(table)[1:] == [
+        "Published: cached − plain",
+        "n",
+        "Recorded: cached − plain",
+        "Recorded: cached − random skipping",
+        "Recorded: random skipping − plain",
+        "Recorded: epochs without a hit",
+    ]
+    found = rows(table, *table)
+    assert found[0] == ["32", "+0.25", "0", *(4 * [DASH])]
+    assert found[1] == ["64", "-3.92", "1, 0, 0", "-2.0", DASH, DASH, "2 of 2"]
+    assert found[7] == [
+        "4096", "+2.38", "2", "+3.0 (+3.0 to +3.0)", "+4.0 (+4.0 to +4.0)",
+        "-1.0 (-1.0 to -1.0)", "0 of 4",
+    ]  # fmt: skip
 
 
 def test_caching_seconds() -> None:
@@ -222,10 +391,21 @@ def test_batch_sizes() -> None:
     ]
 
 
-def test_caching_summary() -> None:
+def test_recorded_threshold(tmp_path: Path) -> None:
+    """With it 25 % are skipped and accuracy ends at 83 and 84; without it nothing, 9 %."""
+    caching_records(tmp_path)
+    table = tables.recorded_threshold(evidence.caching(tmp_path))
+    assert rows(table, *table) == [
+        ["64", "1, 0, 0", "0.0", DASH, DASH, DASH],
+        ["4096", "2", "25.0 (25.0 to 25.0)", "0.0 (0.0 to 0.0)", "-25.0 (-25.0 to -25.0)",
+         "-74.5 (-75.0 to -74.0)"],
+    ]  # fmt: skip
+
+
+def test_caching_summary(tmp_path: Path) -> None:
     sweep = [results.comparison(size, 0, tested=False) for size in (32, 100)]
-    table = tables.caching_summary(RUNS, sweep)
-    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
+    table = tables.caching_summary(RUNS, sweep, evidence.caching(NOWHERE))
+    assert list(table) == ["Quantity", "Published", "Authors' log", "Recorded", "This run"]
     assert rows(table, "Published", "Authors' log", "This run") == [
         ["91.8", "91.78", "80.5 (80.0–81.0), n = 2"],
         ["94.2", "94.16", "82.5 (82.0–83.0), n = 2"],
@@ -235,6 +415,20 @@ def test_caching_summary() -> None:
         ["34.0", DASH, "25.0 (25.0–25.0), n = 2"],
         ["3 of 8", DASH, "2 of 2"],
     ]
+    assert set(table["Recorded"]) == {DASH}
+    recorded.write_all([recorded.caching(s, "plain", [70.0] * 10) for s in (2, 3)], tmp_path)
+    recorded.write_all(
+        [recorded.caching(2, "cached", [60.0] * 9 + [70.0], skipped=15_000),
+         recorded.caching(2, "random", [66.0] * 10),
+         recorded.caching(0, "plain", [98.0], batch_size=64),
+         recorded.caching(0, "cached", [97.0], batch_size=64)],
+        tmp_path,
+    )  # fmt: skip
+    table = tables.caching_summary(RUNS, sweep, evidence.caching(tmp_path))
+    assert table["Recorded"].tolist() == [
+        "70.0 (70.0 to 70.0), n = 2", "70.0, n = 1", "66.0, n = 1",
+        "+0.0, n = 1", "+4.0, n = 1", "25.0, n = 1", "1 of 2",
+    ]  # fmt: skip
 
 
 def test_readings_against_the_row_before_and_against_the_first() -> None:
@@ -264,17 +458,27 @@ def test_readings_against_the_row_before_and_against_the_first() -> None:
 
 
 def test_similarity_stages_name_the_lowest() -> None:
-    table = tables.similarity_stages([results.stages(), results.stages(lowest=0.7)])
-    assert table["Published"].tolist() == ["0.861", "0.957", "1", "1", "1", DASH, "no"]
-    assert table["This run, by seed"].tolist() == [
-        "0.750 (0.700–0.800), n = 2",
-        "0.975 (0.970–0.980), n = 2",
-        "1, 1, n = 2",
-        "1, 1, n = 2",
-        "0, 0, n = 2",
-        "0, 0, n = 2",
-        "0 of 2",
-    ]
+    live = [results.stages(), results.stages(lowest=0.7)]
+    table = tables.similarity_stages(live, evidence.stages(NOWHERE))
+    assert list(table)[2:] == [
+        "Recorded, n = 0: batch 64", "Recorded, n = 0: batch 4096", "This run, n = 2, by seed"
+    ]  # fmt: skip
+    assert table["Published"].tolist() == ["0.861", "0.957", *("1" * 3), DASH, "1", DASH, "no"]
+    assert set(table["Recorded, n = 0: batch 64"]) == {DASH}
+    assert table["This run, n = 2, by seed"].tolist() == [
+        "0.750 (0.700–0.800)", "0.975 (0.970–0.980)", *(2 * ["1, 1"]), *(4 * ["0, 0"]), "0 of 2",
+    ]  # fmt: skip
+
+
+def test_similarity_stages_of_recorded_runs(tmp_path: Path) -> None:
+    made = [recorded.stages(0), recorded.stages(1, lowest=0.7), recorded.stages(0, 4096, 0.2)]
+    recorded.write_all(made, tmp_path)
+    table = tables.similarity_stages([results.stages()], evidence.stages(tmp_path))
+    assert table["Recorded, n = 2: batch 64"].tolist() == [
+        "0.750 (0.700 to 0.800)", "0.975 (0.970 to 0.980)",
+        "1, 1", "1, 1", "0, 0", "0, 0", DASH, DASH, "0 of 2",
+    ]  # fmt: skip
+    assert table["Recorded, n = 1: batch 4096"].tolist()[:2] == ["0.200", "0.920"]
 
 
 def test_missing_class_by_batch_size() -> None:
@@ -349,16 +553,57 @@ def test_map_training_summary(
 ) -> None:
     """Published numbers stand beside the row in the same place, if it is of the same dataset."""
     runs = [results.row(number, seed, size, dataset) for seed in range(2)]
-    table = tables.map_training_summary(runs)
-    assert rows(table, "Published", "This run") == [
-        [known[0], "-19.0 (-19.0 to -19.0), n = 2"],
-        [known[1], "-1.0 (-1.0 to -1.0), n = 2"],
-        [DASH, "-20.0 (-20.0 to -20.0), n = 2"],
-        [DASH, "-5.0 (-5.0 to -5.0), n = 2"],
+    table = tables.map_training_summary(runs, evidence.further_training(NOWHERE))
+    assert rows(table, "Published", "Recorded", "This run") == [
+        [known[0], DASH, "-19.0 (-19.0 to -19.0), n = 2"],
+        [known[1], DASH, "-1.0 (-1.0 to -1.0), n = 2"],
+        [DASH, DASH, "-20.0 (-20.0 to -20.0), n = 2"],
+        [DASH, DASH, "-5.0 (-5.0 to -5.0), n = 2"],
     ]
     [first, *_, last] = table["Quantity"]
     assert first == f"Fig. 9, {name}: map model − base model, test accuracy (points)"
     assert last == f"Fig. 9, {name}: map model − control: originals, train − test gap (points)"
+
+
+def further(folder: Path) -> pd.DataFrame:
+    """Recorded at batch 64: two seeds, the second without its map model; at 256 one map model."""
+    recorded.write_all(
+        [recorded.maps(0), recorded.maps(0, "originals"), recorded.maps(1, diverged=True),
+         recorded.maps(1, "originals"), recorded.maps(0, batch_size=256)],
+        folder,
+    )  # fmt: skip
+    return evidence.further_training(folder)
+
+
+def test_recorded_map_training(tmp_path: Path) -> None:
+    table = tables.recorded_map_training(further(tmp_path))
+    heads = ("test", "train − test")
+    assert list(table)[2:4] == [f"Published: {head}" for head in heads]
+    assert list(table)[4:] == ["n", *(f"Recorded: {head}" for head in heads)]
+    lost = "1 of 2 diverged"
+    assert rows(table, *table) == [
+        ["mnist, batch 64", "base model", "98.13", "0.85",
+         "2", "88.5 (88.0 to 89.0)", "2.0 (2.0 to 2.0)"],
+        ["", "map model", "94.34", "-0.10", "2", f"69.0 {lost}", f"1.0 {lost}"],
+        ["", "control: originals", DASH, DASH, "2", "89.5 (89.0 to 90.0)", "6.0 (6.0 to 6.0)"],
+        ["mnist, batch 256", "base model", "96.34", "0.11", "1", "88.0", "2.0"],
+        ["", "map model", "90.75", "-0.18", "1", "69.0", "1.0"],
+        ["", "control: originals", DASH, DASH, "0", DASH, DASH],
+        ["fashion-mnist, batch 256", "base model", "71.60", "1.29", "0", DASH, DASH],
+        ["", "map model", "72.70", "-0.52", "0", DASH, DASH],
+        ["", "control: originals", DASH, DASH, "0", DASH, DASH],
+    ]  # fmt: skip
+
+
+def test_recorded_rows_of_figure_9_stand_beside_live_ones_of_another_size(tmp_path: Path) -> None:
+    """The first row is published, and recorded, at batch 64, whatever is run live."""
+    table = tables.map_training_summary([results.row(0, 0, 16)], further(tmp_path))
+    assert table["Recorded"].tolist() == [
+        "-19.0 1 of 2 diverged, n = 2", "-1.0 1 of 2 diverged, n = 2",
+        "-20.0 1 of 2 diverged, n = 2", "-5.0 1 of 2 diverged, n = 2",
+    ]  # fmt: skip
+    table = tables.map_training_summary([results.row(1, 0, 16)], further(tmp_path / "again"))
+    assert table["Recorded"].tolist() == ["-19.0, n = 1", "-1.0, n = 1", DASH, DASH]
 
 
 def test_models_that_diverged_are_counted_and_left_out() -> None:
@@ -416,28 +661,85 @@ def test_undefined_losses_say_where() -> None:
     ]
 
 
+def test_recorded_undefined_losses(tmp_path: Path) -> None:
+    """Of two, Wilson's interval is 0 to 66 % for none, 34 to 100 % for both."""
+    made = [recorded.undefined_losses(seed, base=seed < 2) for seed in range(3)]
+    recorded.write_all(made, tmp_path)
+    table = tables.recorded_undefined_losses(evidence.undefined_losses(tmp_path))
+    none, both = "0 of 2 (0 to 66 %)", "2 of 2 (34 to 100 %)"
+    assert rows(table, *table) == [
+        ["relu", "originals", none, none, "1 of 3"],
+        ["relu", "maps before", none, both, "1 of 3"],
+        *(["relu", images, DASH, DASH, DASH] for images in tables.SETS[2:]),
+        *(["leaky_relu", images, DASH, DASH, DASH] for images in tables.SETS[:3]),
+    ]
+
+
 # --- chapter 04 --------------------------------------------------------------------------
 
 ROBUST = [results.robustness(0)]
 
 
-def test_clean_accuracy() -> None:
-    table = tables.clean_accuracy(ROBUST, 11.5)
+def robust(folder: Path) -> pd.DataFrame:
+    """Two recorded seeds; the map model of the second one diverged."""
+    lost = recorded.without_map_model(recorded.robustness(1))
+    recorded.write_all([recorded.robustness(0), lost], folder)
+    return evidence.robustness(folder)
+
+
+def test_clean_accuracy(tmp_path: Path) -> None:
+    table = tables.clean_accuracy(ROBUST, 11.5, evidence.robustness(NOWHERE))
     assert rows(table, *table) == [
-        ["base model", "80.0", "85.0"],
-        ["map model", "70.0", "75.0"],
-        ["control: originals", "90.0", "95.0"],
-        ["always the most frequent class", "11.5", DASH],
+        ["base model", DASH, DASH, "80.0", "85.0"],
+        ["map model", DASH, DASH, "70.0", "75.0"],
+        ["control: originals", DASH, DASH, "90.0", "95.0"],
+        ["retrained twin", *(4 * [DASH])],
+        ["other twin", *(4 * [DASH])],
+        ["always the most frequent class", DASH, DASH, "11.5", DASH],
+    ]
+    table = tables.clean_accuracy(ROBUST, 11.5, robust(tmp_path))
+    assert rows(table, "Recorded, n = 2: test", "Recorded: held-out")[:2] == [
+        ["65.5 (65.0 to 66.0)", "60.5 (60.0 to 61.0)"],
+        ["55.0 1 of 2 diverged", "50.0 1 of 2 diverged"],
     ]
 
 
-def test_released_robustness_begins_with_the_clamp_alone() -> None:
-    table = tables.released_robustness(ROBUST)
-    assert rows(table, *table) == [
-        ["0 (clamp alone)", DASH, DASH, "40.0", "30.0", "50.0"],
-        ["0.1", DASH, DASH, "40.0", "30.0", "50.0"],
-        ["0.25", "10.76", "23.82", "40.0", "30.0", "50.0"],
+def test_released_robustness_begins_with_the_clamp_alone(tmp_path: Path) -> None:
+    table = tables.released_robustness(ROBUST, evidence.robustness(NOWHERE))
+    found = rows(table, *table)
+    assert len(found) == 3 * 5
+    assert found[:4] == [
+        ["0 (clamp alone)", "base model", DASH, DASH, "40.0"],
+        ["", "map model", DASH, DASH, "30.0"],
+        ["", "control: originals", DASH, DASH, "50.0"],
+        ["", "retrained twin", DASH, DASH, DASH],
     ]
+    assert [row[:3] for row in found[10:12]] == [
+        ["0.25", "base model", "10.76"],
+        ["", "map model", "23.82"],
+    ]
+    table = tables.released_robustness(ROBUST, robust(tmp_path))
+    assert table["Recorded, n = 2"].tolist()[:2] == ["40.5 (40.0 to 41.0)", "30.0 1 of 2 diverged"]
+    assert table["Recorded, n = 2"].tolist()[5] == DASH  # eps 0.1 is not recorded
+
+
+def test_recorded_attacks_mark_who_is_attacked_by_its_own_gradient(tmp_path: Path) -> None:
+    table = tables.recorded_attacks(robust(tmp_path), "PGD")
+    heads = ("base model", "map model", "control: originals", "retrained twin", "other twin")
+    assert list(table) == ["Perturbation", "ε", *(f"Recorded, n = 2: {head}" for head in heads)]
+    found = rows(table, *table)
+    assert [row[:2] for row in found[::3]] == [[f"PGD by {head}", "0.05"] for head in heads]
+    lost = "1 of 2 diverged"
+    assert found[0][2:4] == ["10 (10 to 11) †", f"20 {lost}"]
+    assert found[3][2:5] == [f"30 {lost}", f"0 {lost} †", f"40 {lost}"]
+    marked = [["†" in cell for cell in row[2:]] for row in found[::3]]
+    assert marked == [[judged == source for judged in range(5)] for source in range(5)]
+    table = tables.recorded_attacks(evidence.robustness(tmp_path), "FGSM")
+    assert len(table) == 3 * 6
+    assert rows(table, *table)[0][:3] == ["random sign noise", "0.05", "40 (40 to 41)"]
+    assert "†" not in "".join(rows(table, *table)[0])
+    empty = tables.recorded_attacks(evidence.robustness(NOWHERE), "PGD")
+    assert {cell for row in rows(empty, *empty) for cell in row[2:]} == {DASH}
 
 
 def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
@@ -513,8 +815,8 @@ def test_what_needs_a_diverged_map_model_is_a_dash() -> None:
     run = results.robustness(0, (0.1,))
     runs = [run.model_copy(update={"maps_divergence": results.DIVERGENCE})]
     gone = f"{DASH} 1 of 1 diverged"
-    clean = tables.clean_accuracy(runs, 11.5)
-    assert rows(clean, *clean)[1] == ["map model", gone, gone]
+    clean = tables.clean_accuracy(runs, 11.5, evidence.robustness(NOWHERE))
+    assert rows(clean, *clean)[1] == ["map model", DASH, DASH, gone, gone]
     attacked = rows(tables.attacks(runs), *tables.attacks(runs))
     assert [[gone in value for value in row[2:]] for row in attacked] == [
         [False, True, False],
@@ -542,9 +844,10 @@ def test_transfer_from_a_diverged_map_model_is_no_sign() -> None:
     assert diverged.masking("base", 0.1)["transfer"] == (40.5, 41.0)
 
 
-def test_robustness_summary() -> None:
-    table = tables.robustness_summary(ROBUST)
-    assert list(table) == ["Quantity", "Published", "Authors' log", "This run"]
+def test_robustness_summary(tmp_path: Path) -> None:
+    """Recorded, at 0.25: by the base model 30 - 20, by the map model 10 - 40, by their own PGD."""
+    table = tables.robustness_summary(ROBUST, robust(tmp_path))
+    assert list(table) == ["Quantity", "Published", "Authors' log", "Recorded", "This run"]
     assert [row[0].split(": ")[0] for row in rows(table, "Quantity")] == [
         "Fig. 10, as released, clamp alone",
         "Fig. 10, as released, ε = 0.1",
@@ -557,4 +860,9 @@ def test_robustness_summary() -> None:
         "Fig. 10, PGD with restarts, each by its own gradient, ε = 0.25",
     ]
     assert table["Published"].tolist() == [DASH, DASH, "+13.06", *6 * [DASH]]
+    lost = "1 of 2 diverged, n = 2"
+    assert table["Recorded"].tolist() == [
+        f"-10.0 {lost}", DASH, f"-10.0 {lost}", DASH, f"+10.0 {lost}", DASH, f"-30.0 {lost}",
+        DASH, f"-10.0 {lost}",
+    ]  # fmt: skip
     assert set(table["This run"]) == {"-10.0, n = 1"}

@@ -1,0 +1,210 @@
+"""Runs made by hand, of sizes that count as evidence: for the tests of what reads records."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fmlib.caching import RELEASED
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    PGD_ON,
+    TWINS,
+    VICTIMS,
+    Outcome,
+    Robustness,
+    RobustnessRun,
+    Victim,
+)
+from fmlib.experiments.caching import (
+    CachingRun,
+    Condition,
+    RecordedStage,
+    RecordedStages,
+    Run,
+    StagesRun,
+)
+from fmlib.experiments.common import Result, RunConfig
+from fmlib.experiments.exploration import Exploration, ExplorationRun
+from fmlib.experiments.feature_map_regularization import (
+    Accuracy,
+    FurtherTraining,
+    MapRun,
+    Trial,
+    Trials,
+    UndefinedLossRun,
+)
+from fmlib.training import EpochResult, History
+from tests import made_up, results
+
+NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
+"""The cache without its threshold."""
+Made = tuple[str, RunConfig, Result]
+"""Experiment, configuration and result, from which a record is made."""
+FULL: dict[str, Any] = {"dataset": "mnist", "n_train": 60_000}
+
+
+def write_all(records: Iterable[Made], folder: Path) -> list[Path]:
+    """Write records; their files."""
+    return [made_up.write(folder, *one) for one in records]
+
+
+def caching(
+    seed: int,
+    condition: Condition = "plain",
+    accuracies: Sequence[float] = (50.0, 80.0),
+    skipped: int = 0,
+    diverged: bool = False,
+    **config: Any,
+) -> Made:
+    """A run at batch 4096 whose epochs have 60,000 images and 15 steps; it skips the first class.
+
+    Its cache has looked up all images but the 4,096 of the first batch.
+    """
+    cached = condition == "cached"
+    config = {"batch_size": 4096, "cache": RELEASED if cached else None, **FULL, **config}
+    if condition == "random":
+        config["rates"] = ((0.25, 0.0),)
+    trained = 60_000 - skipped
+    policy = {"hits": [skipped, 0], "misses": [40_000 - skipped, 15_904], "trained": [trained]}
+    epochs = [
+        EpochResult(
+            epoch=number,
+            loss=1.0,
+            test_accuracy=accuracy,
+            seen=60_000,
+            trained=trained,
+            seen_per_class=(40_000, 20_000),
+            skipped_per_class=(skipped, 0),
+            steps=15,
+            seconds=2.0,
+            policy=policy if cached else {},
+        )
+        for number, accuracy in enumerate(accuracies, 1)
+    ]
+    history = History(epochs=tuple(epochs))
+    result = Run(
+        history=results.broken(history) if diverged else history,
+        train_accuracy=accuracies[-1] + 1,
+        test_accuracy=accuracies[-1],
+    )
+    return "caching", CachingRun(condition=condition, seed=seed, **config), result
+
+
+def exploration(seed: int, diverged: int = 0) -> Made:
+    """PCA 40, t-SNE 90, control 20 points better on the outlying (plus the seed)."""
+    result = Exploration(
+        neighbours={"PCA": 40.0 + seed, "t-SNE": 90.0 + seed},
+        nearest_centroid=82.0,
+        error_rates={"train": [1.0] * 10, "test": [2.0] * 10},
+        trends={"train": 0.9, "test": 1.0},
+        accuracies={
+            "the outlying": {"no outliers": 60.0 + seed, "control": 80.0 + 2 * seed},
+            "the random": {"no outliers": 97.0, "control": 95.0},
+        },
+        diverged=diverged,
+    )
+    return "exploration", ExplorationRun(seed=seed, **FULL), result
+
+
+def stages(seed: int, batch_size: int = 64, lowest: float = 0.8) -> Made:
+    """The image of class 1 is least similar, early and late to class 0, each class to its own."""
+    early = [[0.9, 0.85], [lowest, 0.95]]
+    late = [[1 - (1 - x) / 10 for x in row] for row in early]
+    threshold: list[float | None] = [0.6, None]
+    result = RecordedStages(
+        early=RecordedStage(similarity=[[*row] for row in early], threshold=threshold),
+        late=RecordedStage(similarity=[[*row] for row in late], threshold=threshold),
+    )
+    config = StagesRun(batch_size=batch_size, epochs=3, seed=seed, **FULL)
+    return "cache_stages", config, result
+
+
+def maps(
+    seed: int,
+    images: str = "maps",
+    batch_size: int = 64,
+    dataset: str = "mnist",
+    diverged: bool = False,
+) -> Made:
+    """Base 90 and 88, on maps 70 and 69, on originals 95 and 89 % (plus the seed)."""
+    train, test = results.ACCURACIES["maps" if images == "maps" else "originals"]
+    history = results.history([50.0, test + seed], 0)
+    config = MapRun(
+        dataset=dataset,
+        n_train=60_000,
+        network="base_cnn",
+        batch_size=batch_size,
+        epochs=10,
+        map_epochs=2,
+        map_images=6000,
+        images="maps" if images == "maps" else "originals",
+        seed=seed,
+    )
+    result = FurtherTraining(
+        base=Accuracy(train=90.0 + seed, test=88.0 + seed),
+        base_history=results.history([88.0 + seed], 0),
+        after=Accuracy(train=train + seed, test=test + seed),
+        history=results.broken(history) if diverged else history,
+        on_maps=60.0,
+        negative_share=0.5,
+        likeness={"0": [0.2, None, 0.4], "1": [0.5, None, 0.7]},
+    )
+    return "feature_map_regularization", config, result
+
+
+MODELS: tuple[Victim, ...] = (*VICTIMS, *TWINS)
+LEVELS = dict(zip(MODELS, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
+
+
+def robustness(seed: int, epsilons: tuple[float, ...] = (0.05, 0.15, 0.25)) -> Made:
+    """Models at 40, 30, 50, 60 and 70 % (plus the seed), 10 less under PGD, 20 more unchanged.
+
+    An attack by a model's own gradient costs it 20 more.
+    """
+    level = {victim: value + seed for victim, value in LEVELS.items()}
+
+    def outcome(kind: Any, eps: float) -> Outcome:
+        less = {"unchanged": -20.0}.get(kind, 10.0 if kind.startswith("pgd") else 0.0)
+        own = {v: 20.0 * (kind in (FGSM_ON[v], PGD_ON[v])) for v in MODELS}
+        accuracy = {v: level[v] - less - own[v] for v in MODELS}
+        n = 1000 if kind.startswith("pgd") else 10_000
+        return Outcome(perturbation=kind, eps=eps, n=n, accuracy=accuracy, only_base=7, only_maps=2)
+
+    kinds: dict[str, tuple[float, ...]] = {"unchanged": (0.0,), "released": (0.0, *epsilons)}
+    kinds |= dict.fromkeys(("sign noise", *FGSM_ON.values(), *PGD_ON.values()), epsilons)
+    result = Robustness(
+        seed=seed,
+        test_accuracy={victim: value + 25 for victim, value in level.items()},
+        outcomes=tuple(outcome(kind, eps) for kind, sizes in kinds.items() for eps in sizes),
+        no_gradient=dict.fromkeys(MODELS, 0.0),
+        chance=11.0,
+    )
+    config = RobustnessRun(dataset="mnist", n_train=50_000, seed=seed)
+    return "adversarial_robustness", config, result
+
+
+def without_map_model(whole: Made) -> Made:
+    """What `robustness` made, if training on the maps had met an undefined loss."""
+    experiment, config, result = whole
+    return experiment, config, result.model_copy(update={"maps_divergence": results.DIVERGENCE})
+
+
+def undefined_losses(seed: int, base: bool = True) -> Made:
+    """Originals end well, maps in an undefined loss at 0.1; with a lost base model nothing."""
+    fine = results.history([90.0], 0)
+    trials = [
+        Trial(
+            activation="relu",
+            input_scale="released",
+            images=images,
+            seed=seed,
+            learning_rate=rate,
+            history=(results.broken(fine) if (images, rate) == ("maps before", 0.1) else fine)
+            if base
+            else None,
+        )
+        for images in ("originals", "maps before")
+        for rate in (0.01, 0.1)
+    ]
+    config = UndefinedLossRun(activation="relu", seed=seed, **FULL)
+    return "undefined_losses", config, Trials(trials=tuple(trials))

@@ -1,0 +1,210 @@
+"""Evidence of records made by hand: numbers worked out on paper, and what is left out."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fmlib import evidence
+from fmlib.caching import RELEASED
+from fmlib.experiments.adversarial_robustness import FGSM_ON
+from tests import recorded
+
+# Multiply-adds of the base CNN on one image of 28x28 pixels, forwards: 15 maps of 24x24 from
+# 5x5 pixels; 30 maps of 8x8 from 15 maps of 5x5; 480 to 64; 64 to 10.
+CONV1 = 15 * 24 * 24 * 25
+FORWARD = CONV1 + 30 * 8 * 8 * 15 * 25 + 480 * 64 + 64 * 10
+# A step goes forwards, to the gradients of the weights, and to those of every input but the first.
+STEP = 2 * FORWARD + (FORWARD - CONV1)
+
+
+def caching(folder: Path, *records: recorded.Made) -> pd.DataFrame:
+    """The evidence of the given records alone."""
+    recorded.write_all(records, folder)
+    return evidence.caching(folder)
+
+
+def test_costs_of_plain_epochs_by_hand(tmp_path: Path) -> None:
+    table = caching(tmp_path, recorded.caching(0, accuracies=[50.0, 80.0]))
+    assert table["epoch"].tolist() == [1, 2]
+    assert table["last"].tolist() == [False, True]
+    assert table["steps"].tolist() == [15, 30]
+    assert table["images"].tolist() == [60_000, 120_000]
+    assert table["operations"].tolist() == [60_000 * STEP, 120_000 * STEP]
+    assert table["test_accuracy"].tolist() == [50.0, 80.0]
+    assert math.isnan(table["train_accuracy"][0])
+    assert table["train_accuracy"][1] == 81.0
+
+
+def test_costs_of_a_cached_epoch_add_the_first_convolution_of_what_is_scored(
+    tmp_path: Path,
+) -> None:
+    """All but the first batch are looked up; those trained on are scored once more."""
+    table = caching(tmp_path, recorded.caching(0, "cached", [50.0], skipped=20_000))
+    [row] = table.to_dict("records")
+    looked_up = 60_000 - 4096
+    assert row["operations"] == 40_000 * STEP + (looked_up + 40_000) * CONV1
+    assert [row[name] for name in ("seen", "trained", "skipped")] == [60_000, 40_000, 20_000]
+
+
+def test_runs_at_random_score_nothing(tmp_path: Path) -> None:
+    table = caching(tmp_path, recorded.caching(0, "random", [50.0], skipped=20_000))
+    assert table["operations"].tolist() == [40_000 * STEP]
+
+
+def test_caches_without_their_threshold_are_kept_apart_and_others_left_out(
+    tmp_path: Path,
+) -> None:
+    other = RELEASED.model_copy(update={"reset": "never"})
+    table = caching(
+        tmp_path,
+        recorded.caching(0, "cached", [50.0]),
+        recorded.caching(0, "cached", [60.0], cache=recorded.NEAREST),
+        recorded.caching(0, "cached", [70.0], cache=other),
+    )
+    found = dict(zip(table["condition"], table["test_accuracy"], strict=True))
+    assert found == {"cached": 50.0, "nearest": 60.0}
+    assert evidence.final(table, 4096, "cached") == {0: 50.0}
+
+
+def test_runs_with_several_threads_and_small_runs_are_no_evidence(tmp_path: Path) -> None:
+    table = caching(
+        tmp_path,
+        recorded.caching(0),
+        recorded.caching(1, threads=2),
+        recorded.caching(2, n_train=3000),
+    )
+    assert set(table["seed"]) == {0}
+
+
+def test_runs_on_another_device_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    recorded.write_all(
+        [recorded.caching(0), recorded.caching(0, "cached", device="cuda"),
+         recorded.caching(1, device="cuda")],
+        tmp_path,
+    )  # fmt: skip
+    cpu, cuda = (evidence.caching(tmp_path, device) for device in ("cpu", "cuda"))
+    assert [(row.seed, row.condition) for row in cpu.itertuples() if row.last] == [(0, "plain")]
+    assert set(cuda["seed"]) == {0, 1}
+    # So the cached run on the graphics card has no plain run to be paired with.
+    assert evidence.final_differences(cpu, 4096, "cached", "plain") == {}
+    assert evidence.final_differences(cuda, 4096, "cached", "plain") == {}
+
+
+def test_deleted_records_are_gone_at_once(tmp_path: Path) -> None:
+    paths = recorded.write_all([recorded.caching(seed) for seed in range(3)], tmp_path)
+    assert len(evidence.final(evidence.caching(tmp_path), 4096, "plain")) == 3
+    paths[1].unlink()
+    table = evidence.caching(tmp_path)
+    assert evidence.final(table, 4096, "plain") == {0: 80.0, 2: 80.0}
+    assert set(table["path"]) == {str(path.relative_to(tmp_path)) for path in paths[::2]}
+
+
+def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
+    [path] = recorded.write_all([recorded.caching(0)], tmp_path)
+    path.write_text(path.read_text().replace("80.0", "99.0"))
+    assert evidence.caching(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    "read",
+    [evidence.caching, evidence.further_training, evidence.robustness, evidence.exploration,
+     evidence.stages, evidence.undefined_losses],
+)  # fmt: skip
+def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
+    assert callable(read)
+    table = read(tmp_path / "nowhere")
+    assert table.empty
+    assert [*table][:: len(table.columns) - 1] == ["seed", "path"]
+
+
+def test_diverged_runs_are_counted_without_a_number(tmp_path: Path) -> None:
+    table = caching(
+        tmp_path,
+        recorded.caching(0, accuracies=[50.0, 80.0]),
+        recorded.caching(1, accuracies=[50.0, 9.8], diverged=True),
+        recorded.caching(0, "cached", accuracies=[50.0, 81.5]),
+        recorded.caching(1, "cached", accuracies=[50.0, 82.0]),
+        recorded.caching(2, "cached", accuracies=[50.0, 83.0]),
+    )
+    assert evidence.final(table, 4096, "plain") == {0: 80.0, 1: None}
+    gains = evidence.final_differences(table, 4096, "cached", "plain")
+    assert gains == {0: 1.5, 1: None}  # seed 2 has no pair
+
+
+def test_by_seed_refuses_two_numbers_of_one_seed(tmp_path: Path) -> None:
+    table = caching(tmp_path, recorded.caching(0))
+    with pytest.raises(ValueError, match="several rows of one seed"):
+        evidence.by_seed(table, "test_accuracy")
+    assert evidence.by_seed(table, "test_accuracy", epoch=1) == {0: 50.0}
+    assert evidence.by_seed(table, "train_accuracy", epoch=1) == {}
+
+
+def test_differences_are_of_the_same_seed() -> None:
+    found = evidence.differences({0: 5.0, 1: 7.0, 2: None, 4: 1.0}, {4: 3.0, 2: 1.0, 0: 4.0})
+    assert found == {0: 1.0, 2: None, 4: -2.0}
+
+
+def test_further_training_by_hand(tmp_path: Path) -> None:
+    recorded.write_all(
+        [recorded.maps(1), recorded.maps(1, "originals"), recorded.maps(2, "originals"),
+         recorded.maps(3, diverged=True)],
+        tmp_path,
+    )  # fmt: skip
+    table = evidence.further_training(tmp_path)
+    models = {
+        model: evidence.of_model(table, "mnist", 64, model)
+        for model in ("base", "maps", "originals")
+    }
+    assert {m: evidence.outcomes(rows, "test") for m, rows in models.items()} == {
+        "base": {1: 89.0, 2: 90.0, 3: 91.0},
+        "maps": {1: 70.0, 3: None},
+        "originals": {1: 90.0, 2: 91.0},
+    }
+    assert evidence.outcomes(models["maps"], "gap") == {1: 1.0, 3: None}
+    assert models["maps"]["tests"].tolist()[0] == [50.0, 70.0]
+    # Of the maps whose correlation is defined, 0.2 and 0.4 without a blur, 0.5 and 0.7 with it.
+    assert table["sharp"].tolist() == pytest.approx([0.3] * 4)
+    assert table["blurred"].tolist() == pytest.approx([0.6] * 4)
+    assert evidence.of_model(table, "fashion-mnist", 64, "base").empty
+
+
+def test_robustness_by_hand(tmp_path: Path) -> None:
+    lost = recorded.without_map_model(recorded.robustness(1))
+    recorded.write_all([recorded.robustness(0), lost], tmp_path)
+    table = evidence.robustness(tmp_path)
+    own = FGSM_ON["maps"]
+    assert evidence.judged(table, "unchanged", 0.0, "base") == {0: 60.0, 1: 61.0}
+    assert evidence.judged(table, "test", 0.0, "maps") == {0: 55.0, 1: None}
+    assert evidence.judged(table, own, 0.15, "maps") == {0: 10.0, 1: None}
+    assert evidence.judged(table, own, 0.15, "twin") == {0: 60.0, 1: None}
+    assert evidence.judged(table, "pgd on twin", 0.25, "twin") == {0: 30.0, 1: 31.0}
+    assert evidence.judged(table, own, 0.5, "twin") == {}
+
+
+def test_exploration_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.exploration(0), recorded.exploration(1, diverged=1)], tmp_path)
+    table = evidence.exploration(tmp_path)
+    found = {
+        quantity: evidence.outcomes(rows, "value") for quantity, rows in table.groupby("quantity")
+    }
+    assert found["PCA"] == {0: 40.0, 1: 41.0}
+    assert found["the outlying: control"] == {0: 80.0, 1: None}
+    assert found["trend train"] == {0: 0.9, 1: None}
+
+
+def test_stages_name_the_least_similar(tmp_path: Path) -> None:
+    recorded.write_all([recorded.stages(0, lowest=0.7)], tmp_path)
+    early, late = evidence.stages(tmp_path).to_dict("records")
+    assert (early["stage"], early["lowest"], early["image"], early["own"]) == ("early", 0.7, 1, 0)
+    assert late["lowest"] == pytest.approx(0.97)
+
+
+def test_undefined_losses_say_what_had_no_base_model(tmp_path: Path) -> None:
+    records = [recorded.undefined_losses(0), recorded.undefined_losses(1, base=False)]
+    recorded.write_all(records, tmp_path)
+    table = evidence.undefined_losses(tmp_path)
+    at = table[(table["learning_rate"] == 0.1) & (table["images"] == "maps before")]
+    assert at["undefined"].tolist() == [True, None]
+    assert table[table["images"] == "originals"]["undefined"].tolist()[:2] == [False, False]
