@@ -22,6 +22,7 @@ from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
     MapRun,
+    Model,
     Trials,
     UndefinedLossRun,
 )
@@ -310,7 +311,11 @@ def differences(
     return {s: None if a is None or b is None else a - b for s, (a, b) in pairs.items()}
 
 
-def of_model(table: pd.DataFrame, dataset: str, batch_size: int, model: str) -> pd.DataFrame:
+FURTHER: tuple[Model, ...] = ("base", "maps", "originals")
+"""Models of Fig. 9 that are recorded."""
+
+
+def of_model(table: pd.DataFrame, dataset: str, batch_size: int, model: Model) -> pd.DataFrame:
     """Rows of `further_training` for one row of Fig. 9 and one model, a seed each.
 
     `train`, `test` and `gap` are those of the model: `base`, or a copy, `maps` or `originals`.

@@ -26,6 +26,7 @@ from fmlib.experiments import feature_map_regularization as regularization
 from fmlib.experiments.adversarial_robustness import (
     FGSM_ON,
     PGD_ON,
+    TWIN_NAMES,
     TWINS,
     VICTIMS,
     Robustness,
@@ -57,8 +58,7 @@ MARKERS = {quantity: marker for quantity, (_, marker) in _STYLES.items()}
 NAMES: dict[Any, str] = {
     **CONDITION_NAMES,
     **MODEL_NAMES,
-    "twin": "retrained twin",
-    "other twin": "other twin",
+    **TWIN_NAMES,
     "train": "training images",
     "test": "test images",
     "no outliers": "outlying tenth left out",
@@ -616,25 +616,21 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     _legend_below(axes[0])
 
 
-FURTHER: tuple[regularization.Model, ...] = ("base", "maps", "originals")
-"""Models of Fig. 9 that are recorded."""
-
-
 def recorded_map_training(recorded: pd.DataFrame) -> None:
     """Fig. 9: test accuracy and train - test gap of base, map and control models."""
     _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.6), sharex=True)
     parts = {"test": "test accuracy (%)", "gap": "train − test (points)"}
     for column, row in enumerate(published.FIG9):
         for ax, part in zip(axes[:, column], parts, strict=True):
-            for place, model in enumerate(FURTHER):
+            for place, model in enumerate(evidence.FURTHER):
                 rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
                 _estimate(ax, place, evidence.outcomes(rows, part), model)
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
         seeds = rows["seed"].nunique()
         axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}, n = {seeds}")
-        names = [_label(NAMES[model], 9) for model in FURTHER]
-        axes[1, column].set_xticks(range(len(FURTHER)), names, fontsize=9)
+        names = [_label(NAMES[model], 9) for model in evidence.FURTHER]
+        axes[1, column].set_xticks(range(len(evidence.FURTHER)), names, fontsize=9)
     for ax, name in zip(axes[:, 0], parts.values(), strict=True):
         ax.set_ylabel(name)
     for ax in axes[1]:
@@ -645,7 +641,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
 def recorded_further_training(recorded: pd.DataFrame, row: published.Fig9Row) -> None:
     """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model."""
     [ax] = _panels(height=3.4)
-    for model in FURTHER[1:]:
+    for model in evidence.FURTHER[1:]:
         rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
         known = rows[rows["diverged"].ne(True)]
         curves = [

@@ -25,6 +25,7 @@ from fmlib.experiments import feature_map_regularization as regularization
 from fmlib.experiments.adversarial_robustness import (
     FGSM_ON,
     PGD_ON,
+    TWIN_NAMES,
     VICTIMS,
     Perturbation,
     Robustness,
@@ -39,8 +40,7 @@ KNOWN: tuple[Condition, ...] = ("plain", "cached")
 """Conditions that the paper and the log have."""
 VICTIM_NAMES: dict[Victim, str] = {
     **{model: MODEL_NAMES[model] for model in VICTIMS},
-    "twin": "retrained twin",
-    "other twin": "other twin",
+    **TWIN_NAMES,
 }
 """Models that perturbations are tried on; the twins, base models of other seeds, are recorded."""
 EPSILONS = (0.05, 0.15, 0.25)
@@ -262,12 +262,12 @@ def exploration_summary(runs: list[OutlierRun], recorded: pd.DataFrame) -> pd.Da
     for split, images in zip(SPLITS, ("training", "test"), strict=True):
         name = f"rank correlation of error rate and decile of distance: {images}"
         rows.append((name, _stated(_looks(recorded, f"trend {split}"), 2), _trend(runs, split)))
-    for name in runs[0].groups:
+    for position, name in enumerate(runs[0].groups):
         without, control = ([r.groups[name].accuracy[n] for r in runs] for n in NETWORKS)
         known = [_looks(recorded, f"{name}: {network}") for network in NETWORKS]
-        if len(rows) == len(SPLITS):
-            name_of = "outliers never trained on, accuracy (%)"
-            rows.append((name_of, _stated(known[0]), spread(without)))
+        if position == 0:
+            quantity = "outliers never trained on, accuracy (%)"
+            rows.append((quantity, _stated(known[0]), spread(without)))
         gain = _stated(evidence.differences(known[1], known[0]), sign="+")
         name = f"accuracy on {name}: with − without outliers in training (points)"
         rows.append((name, gain, difference(control, without)))
@@ -638,15 +638,9 @@ def caching_summary(
         full = _stated(evidence.final_differences(recorded, 4096, "cached", other), sign="+")
         ours = difference(final["cached"], final[other]) + n
         rows.append((f"cached − {CONDITION_NAMES[other]} {paired}", *known, full, ours))
-    rows.append(
-        (
-            "images skipped (% of an epoch, mean)",
-            f"{100 * hits / 60_000:.1f}",
-            "–",
-            _stated(_mean_share(recorded)),
-            spread(_mean_skipped([run.cached for run in runs])) + n,
-        )
-    )
+    known, full = (f"{100 * hits / 60_000:.1f}", "–"), _stated(_mean_share(recorded))
+    ours = spread(_mean_skipped([run.cached for run in runs])) + n
+    rows.append(("images skipped (% of an epoch, mean)", *known, full, ours))
     wins = _wins(published.FIG8["cached_test"], published.FIG8["plain_test"])
     ours = _wins(_final([run.cached for run in sweep]), _final([run.plain for run in sweep]))
     quantity = "Fig. 8, runs in which cached reaches plain test accuracy"
@@ -700,7 +694,7 @@ def map_training(rows: list[Row]) -> pd.DataFrame:
 def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
     """Fig. 9 in full: test accuracy in percent of base, map and control model, and its gap."""
     table = []
-    for known, model in product(published.FIG9, FURTHER):
+    for known, model in product(published.FIG9, evidence.FURTHER):
         rows = evidence.of_model(recorded, known.dataset, known.batch_size, model)
         name = f"{known.dataset}, batch {known.batch_size}"
         row = {"Row": name if model == "base" else "", "Model": MODEL_NAMES[model]}
@@ -731,8 +725,6 @@ def _row_name(row: Row) -> str:
 
 
 Part = Literal["train", "test", "gap"]
-FURTHER: tuple[regularization.Model, ...] = ("base", "maps", "originals")
-"""Models of Fig. 9 that are recorded."""
 
 
 def _part(accuracies: Iterable[regularization.Accuracy | None], part: Part) -> list[float | None]:
@@ -845,16 +837,16 @@ def map_training_summary(rows: list[Row], recorded: pd.DataFrame) -> pd.DataFram
 
 
 def _further(
-    recorded: pd.DataFrame, row: published.Fig9Row | None, other: str, part: Part
+    recorded: pd.DataFrame, row: published.Fig9Row | None, other: regularization.Model, part: Part
 ) -> Outcomes:
     """Recorded differences of the map model and another one in a published row of Fig. 9."""
     if row is None:
         return {}
-    maps, reference = (
-        evidence.outcomes(evidence.of_model(recorded, row.dataset, row.batch_size, model), part)
-        for model in ("maps", other)
+    key = row.dataset, row.batch_size
+    maps = evidence.outcomes(evidence.of_model(recorded, *key, "maps"), part)
+    return evidence.differences(
+        maps, evidence.outcomes(evidence.of_model(recorded, *key, other), part)
     )
-    return evidence.differences(maps, reference)
 
 
 def clean_accuracy(runs: list[Robustness], chance: float, recorded: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,8 @@ Live = Literal["base", "maps", "originals"]
 Victim = Literal[Live, "twin", "other twin"]
 VICTIMS: tuple[Live, ...] = get_args(Live)
 """The models of the live chapter; recorded runs add twins, base models of other seeds."""
-TWINS: tuple[Victim, ...] = ("twin", "other twin")
+TWIN_NAMES: dict[Victim, str] = {"twin": "retrained twin", "other twin": "other twin"}
+TWINS = tuple(TWIN_NAMES)
 Shared = Literal[
     "unchanged", "released", "sign noise",
     "fgsm on base", "fgsm on maps", "fgsm on originals", "fgsm on twin", "fgsm on other twin",
