@@ -609,7 +609,7 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     axes[0].plot(range(len(sizes)), gain, label="published", **PUBLISHED)
     axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
     axes[0].set_yscale("symlog", linthresh=1)
-    ticks = [-30, -10, -3, -1, 0, 1, 3]
+    ticks = [-30, -10, -3, -1, 0, 1, 3, 10]
     axes[0].set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
