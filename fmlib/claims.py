@@ -580,7 +580,7 @@ CLAIMS = (
         "one is needed.",
         "section 5.2",
         "caching",
-        "tab-options",
+        "tab-threshold-recorded",
         "Without it, more than 90 % of the images are skipped in the last epoch, at both batch "
         "sizes that were recorded.",
         _threshold,
@@ -593,7 +593,7 @@ CLAIMS = (
         "At a batch size of 4096 cached training learns faster.",
         "section 7.1, Fig. 7",
         "caching",
-        "fig-7",
+        "fig-7-recorded",
         "Test accuracy averaged over the ten epochs. "
         + _CONTROLLED.format("plain training", "random skipping"),
         _faster,
@@ -608,7 +608,7 @@ CLAIMS = (
         "At a batch size of 4096 cached training ends at a higher accuracy.",
         "section 7.1, Fig. 7 and 8",
         "caching",
-        "fig-7",
+        "fig-7-recorded",
         "Final test accuracy. " + _CONTROLLED.format("plain training", "random skipping"),
         _final_at(4096),
         N,
@@ -620,7 +620,7 @@ CLAIMS = (
         "The best accuracy of all is reached with the cache, at batch size 32.",
         "section 7.1, Fig. 8",
         "caching",
-        "fig-8",
+        "fig-8-recorded",
         "Final test accuracy at batch size 32. "
         + _CONTROLLED.format("plain training", "random skipping"),
         _final_at(32),
@@ -634,7 +634,7 @@ CLAIMS = (
         "At every batch size caching costs next to no accuracy.",
         "section 7.1, Fig. 8",
         "caching",
-        "fig-8",
+        "fig-8-recorded",
         "At every batch size the interval of cached − plain lies above −1 point; partly if at "
         "some.",
         _near_or_better,
@@ -647,7 +647,7 @@ CLAIMS = (
         "At some batch sizes caching is more accurate than training on all images.",
         "section 7.1, Fig. 8",
         "caching",
-        "fig-8",
+        "fig-8-recorded",
         "At one batch size at least. " + _CONTROLLED.format("plain training", "random skipping"),
         _some_better,
         N,
@@ -659,7 +659,7 @@ CLAIMS = (
         "The images left out make no difference: as accurate from fewer images.",
         "section 7.1",
         "caching",
-        "fig-7",
+        "fig-7-cost",
         "At equal numbers of images trained on, at every batch size. "
         + _CONTROLLED.format("plain training", "random skipping"),
         _fewer_images,
@@ -711,7 +711,7 @@ CLAIMS = (
         "Training on feature maps regularizes.",
         "sections 1 and 7.2, Fig. 9",
         "feature_map_regularization",
-        "fig-9",
+        "fig-9-recorded",
         "The gap between training and test accuracy shrinks in every row; partly if in some. "
         + _CONTROLLED.format("the base model", "training as long on the originals"),
         _regularize,
@@ -723,7 +723,7 @@ CLAIMS = (
         "After few epochs on feature maps the model is better on test images.",
         "section 7.2, Fig. 9",
         "feature_map_regularization",
-        "fig-9",
+        "fig-9-recorded",
         "Test accuracy rises in one row at least. "
         + _CONTROLLED.format("the base model", "training as long on the originals"),
         _better_test,
@@ -735,7 +735,7 @@ CLAIMS = (
         "More epochs on feature maps lower the accuracy.",
         "section 7.2",
         "feature_map_regularization",
-        "fig-9-epochs",
+        "fig-9-epochs-recorded",
         "Test accuracy after ten epochs on maps is below that after one. "
         + _CONTROLLED.format("the first epoch", "training as long on the originals"),
         _more_epochs,
@@ -747,7 +747,7 @@ CLAIMS = (
         "Training on feature maps gives undefined losses.",
         "section 7.2",
         "feature_map_regularization",
-        "tab-undefined-losses",
+        "tab-undefined-recorded",
         "With maps taken before the activation surely more than half of the trainings end in a "
         "loss that is no number; partly if some do.",
         _nan,
@@ -759,7 +759,7 @@ CLAIMS = (
         "The undefined losses come from negative values in the maps.",
         "section 7.2",
         "feature_map_regularization",
-        "tab-undefined-losses",
+        "tab-undefined-recorded",
         "With the maps' signs taken away no training ends in an undefined loss; partly if fewer "
         "do.",
         _nan_cause,
@@ -771,7 +771,7 @@ CLAIMS = (
         "Maps after the activation, or leaky ReLU, help.",
         "section 7.2",
         "feature_map_regularization",
-        "tab-undefined-losses",
+        "tab-undefined-recorded",
         "With either remedy no training ends in an undefined loss; partly if fewer do.",
         _nan_cure,
         U,
@@ -782,7 +782,7 @@ CLAIMS = (
         "On images perturbed by 0.15 the map model is more accurate (the text; Fig. 10 says less).",
         "section 7.3, Fig. 10",
         "adversarial_robustness",
-        "tab-fig10",
+        "fig-10-released",
         "On images perturbed as released. "
         + _CONTROLLED.format("the base model", "the released clamp without any perturbation"),
         _robust_as_released(0.15),
@@ -794,7 +794,7 @@ CLAIMS = (
         "On images perturbed by 0.25 the map model is more accurate.",
         "section 7.3, Fig. 10",
         "adversarial_robustness",
-        "tab-fig10",
+        "fig-10-released",
         "On images perturbed as released. "
         + _CONTROLLED.format("the base model", "the released clamp without any perturbation"),
         _robust_as_released(0.25),
@@ -806,7 +806,7 @@ CLAIMS = (
         "Training on feature maps makes a network robust against such perturbations.",
         "sections 7.3 and 8",
         "adversarial_robustness",
-        "fig-10",
+        "fig-10-recorded",
         "Under a proper FGSM by the base model, at both ε, the map model is more accurate than the "
         "base model and than a retrained twin that saw no maps, and under PGD by its own gradient "
         "than the base model under PGD by its own; partly if some of this holds.",
