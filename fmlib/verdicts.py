@@ -62,12 +62,15 @@ def often(found: Estimate | None) -> Verdict:
 
 
 def cured(without: Estimate | None, by: Estimate | None) -> Verdict:
-    """Of shares that go wrong: reproduced if none do any more, partly if fewer, not otherwise."""
+    """Of shares that go wrong: reproduced if surely fewer do, not reproduced if as many do.
+
+    Surely fewer: the intervals do not overlap.
+    """
     if without is None or by is None or without.mean == 0:
         return Verdict.INCONCLUSIVE
-    if by.mean == 0:
-        return Verdict.REPRODUCED
-    return Verdict.PARTLY if by.mean < without.mean else Verdict.NOT_REPRODUCED
+    if by.mean >= without.mean:
+        return Verdict.NOT_REPRODUCED
+    return Verdict.REPRODUCED if by.high < without.low else Verdict.INCONCLUSIVE
 
 
 def in_all(verdicts: Sequence[Verdict]) -> Verdict:

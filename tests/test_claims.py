@@ -110,6 +110,7 @@ def map_runs(
 def losses(**undefined: tuple[bool, ...]) -> Make:
     """How the trainings end, by seed: `relu_maps_before=(True, False, ...)`, and so on."""
     images = {"before": "maps before", "after": "maps after", "absolute": "absolute maps before"}
+    images["scaled"] = "maps before / 255"
 
     def make(results: Path) -> None:
         for seed in range(len(next(iter(undefined.values())))):
@@ -145,11 +146,12 @@ def perturbed(clamp: float, gain: float, fgsm: float = 0, twin: float = 0, own: 
     return make
 
 
-ALWAYS, NEVER, ONCE = (True,) * 5, (False,) * 5, (True, False, False, False, False)
+ALWAYS, NEVER, ONCE = (True,) * 9, (False,) * 9, (True, *(False,) * 8)
 
 CASES: list[tuple[str, Verdict, Make]] = [
-    ("centroids", R, explorations(centroid=50.2)),
-    ("centroids", N, explorations(centroid=49.8)),
+    ("centroids", R, explorations(centroid=51.1)),
+    ("centroids", U, explorations(centroid=50.5)),
+    ("centroids", N, explorations(centroid=48.9)),
     ("outliers", R, explorations(trend=0.1)),
     ("outliers", N, explorations(trend=-0.1)),
     ("outliers", U, explorations(trend=0.0)),
@@ -209,10 +211,10 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("nan", R, losses(relu_before=ALWAYS)),
     ("nan", P, losses(relu_before=ONCE)),
     ("nan", N, losses(relu_before=NEVER)),
-    ("nan-cause", R, losses(relu_before=ALWAYS, relu_absolute=NEVER)),
-    ("nan-cause", P, losses(relu_before=ALWAYS, relu_absolute=ONCE)),
-    ("nan-cause", N, losses(relu_before=ALWAYS, relu_absolute=ALWAYS)),
-    ("nan-cause", U, losses(relu_before=NEVER, relu_absolute=NEVER)),
+    ("nan-cause", R, losses(relu_before=ALWAYS, relu_absolute=NEVER, relu_scaled=ALWAYS)),
+    ("nan-cause", P, losses(relu_before=ALWAYS, relu_absolute=NEVER, relu_scaled=NEVER)),
+    ("nan-cause", N, losses(relu_before=ALWAYS, relu_absolute=ALWAYS, relu_scaled=NEVER)),
+    ("nan-cause", U, losses(relu_before=ONCE, relu_absolute=NEVER, relu_scaled=NEVER)),
     ("nan-cure", R, losses(relu_before=ALWAYS, relu_after=NEVER, leaky_relu_before=NEVER)),
     ("nan-cure", P, losses(relu_before=ALWAYS, relu_after=NEVER, leaky_relu_before=ALWAYS)),
     ("nan-cure", N, losses(relu_before=ONCE, relu_after=ONCE, leaky_relu_before=ALWAYS)),

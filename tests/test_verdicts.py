@@ -53,13 +53,13 @@ def test_often() -> None:
 
 
 def test_cured() -> None:
-    none, some, more = (Estimate(x, 0, 1, 5) for x in (0.0, 0.2, 0.4))
-    assert cured(more, none) == R
-    assert cured(more, some) == P
-    assert cured(more, more) == N
-    assert cured(some, more) == N
+    none, few, many = Estimate(0, 0, 0.2, 5), Estimate(0.2, 0.1, 0.4, 5), Estimate(0.8, 0.4, 1, 5)
+    assert cured(many, none) == R
+    assert cured(many._replace(low=0.41), few) == R
+    assert cured(many, few) == U
+    assert cured(few, few) == cured(few, many) == N
     assert cured(none, none) == U
-    assert cured(None, none) == cured(more, None) == U
+    assert cured(None, none) == cured(many, None) == U
 
 
 def test_several_cases() -> None:

@@ -25,7 +25,7 @@ from fmlib.experiments.feature_map_regularization import (
 from fmlib.models import Activation
 
 BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
-SEEDS, SEEDS_AT_4096, SEEDS_OF_LONG_RUNS = 5, 10, 3
+SEEDS, SEEDS_AT_4096, SEEDS_OF_LONG_RUNS, SEEDS_OF_SHARES = 5, 10, 3, 20
 
 
 class Experiment(NamedTuple):
@@ -117,7 +117,7 @@ def undefined_loss_grid() -> list[RunConfig]:
     """Section 7.2: training on maps before and after ReLU and leaky ReLU."""
     return [
         UndefinedLossRun(dataset="mnist", n_train=60_000, activation=activation, seed=seed)
-        for activation, seed in product(get_args(Activation), range(SEEDS))
+        for activation, seed in product(get_args(Activation), range(SEEDS_OF_SHARES))
     ]
 
 
