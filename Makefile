@@ -96,6 +96,6 @@ bench: $(INSTALLED) ## measure times and memory against peers' (most of an hour;
 	@exec $(PY) -m benchmarks
 
 clean: ## remove everything built, and the tools' caches
-	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part book/_benchmarks/.fmlib-*.part
+	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part */*/.fmlib-*.part
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fmlib benchmarks tests book -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,13 +1,15 @@
-"""The command line: `fmlib run`."""
+"""The command line: `fmlib run`, `fmlib record` and `fmlib status`."""
 
 import ast
-import os
 import signal
 import sys
+from concurrent.futures import BrokenExecutor
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NoReturn
 
+import joblib
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,14 +17,13 @@ from tqdm import tqdm
 
 from fmlib import chapters, recording, records
 from fmlib.experiments import grids
-from fmlib.training import check_device
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
 def _app() -> None:
-    """Run the chapters of the book with your own parameters."""
+    """Run the chapters of the book with your own parameters, and record runs."""
 
 
 @app.command()
@@ -61,38 +62,121 @@ def run(
     typer.echo(target)
 
 
+DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="What computes.")]
+ResultsOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the records.")]
+
+
 @app.command()
 def record(
     experiment: Annotated[
         str, typer.Argument(help=f"One of {', '.join(grids.EXPERIMENTS)}, or all.")
     ],
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+        int | None,
+        typer.Option(min=1, help="Processes; default: one per core, with cuda a single one."),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: DeviceOption = "cpu",
     scheduler: Annotated[
-        str | None, typer.Option(help="A Dask scheduler, such as tcp://host:8786.")
+        str | None, typer.Option(help="A Dask scheduler whose workers compute: tcp://HOST:8786.")
     ] = None,
-    results: Annotated[Path, typer.Option(help="Folder of the records.")] = records.RESULTS,
+    results: ResultsOption = records.RESULTS,
 ) -> None:
     """Make the records that are missing; may be stopped and started again at any time."""
-    check_device(device)
-    for name in _experiments(experiment):
-        found = recording.state(name, device, results)
-        left = sum(config.cost for config in (*found.missing, *found.waiting))
-        for path, reason in (found.found.older | found.found.unreadable).items():
-            typer.echo(f"{path} {reason}; it is left alone, and its run is not made", err=True)
-        bar = tqdm(total=left, desc=name, unit="image", unit_scale=True, smoothing=0)
-        with bar:
-            for made in recording.record(
-                name,
-                jobs=jobs or os.cpu_count() or 1,
-                device=device,
-                scheduler=scheduler,
-                results=results,
-            ):
-                bar.set_postfix_str(made.path.name)
-                bar.update(made.config.cost)
+    names = _experiments(experiment)
+    states = [recording.state(name, device, results) for name in names]
+    _show_problems(states, err=True)
+    runs = [run for state in states for run in state.missing]
+    recording.check_folders(runs, results)
+    if scheduler is None:
+        recording.check_here(runs)
+    failed: list[recording.Failed] = []
+    ended, code = "", 0
+    try:
+        if runs:
+            with recording.workers(jobs or _cores(device), scheduler):
+                _follow(recording.record(names, device, results), states, failed)
+    except KeyboardInterrupt:
+        ended, code = "stopped", 130
+    except BrokenExecutor as error:
+        ended, code = str(error), 1
+    total = sum(state.runs for state in states)
+    done = sum(len(recording.state(name, device, results).recorded) for name in names)
+    said = f"{done} of {total} runs are recorded"
+    if ended:
+        raise typer.Exit(_fail(f"{ended}; {said}, the same command goes on", code))
+    if done < total:
+        reasons = "".join(f"; {run.path} failed: {reason}" for run, reason in failed)
+        raise typer.Exit(_fail(said + (reasons or "; see fmlib status"), 1))
+    typer.echo(said)
+
+
+def _cores(device: str) -> int:
+    return int(joblib.cpu_count()) if device == "cpu" else 1
+
+
+def _follow(
+    outcomes: recording.Outcomes, states: list[recording.State], failed: list[recording.Failed]
+) -> None:
+    """Show how many runs are recorded, and the time left judged by their costs."""
+    done, total = sum(len(s.recorded) for s in states), sum(s.runs for s in states)
+    spent = sum(made.config.cost for s in states for made in s.recorded)
+    left = sum(run.config.cost for s in states for run in (*s.missing, *s.waiting))
+    bar = _bar(f"{done} of {total} runs", spent + left, spent)
+    with closing(outcomes), bar:
+        for outcome in outcomes:
+            if isinstance(outcome, recording.Failed):
+                failed.append(outcome)
+                continue
+            done += 1
+            bar.set_description_str(f"{done} of {total} runs", refresh=False)
+            bar.update(outcome.config.cost)
+
+
+def _bar(text: str, total: float, initial: float = 0) -> "tqdm[NoReturn]":
+    """Progress through some amount of work; off a terminal it is renewed once a minute."""
+    return tqdm(
+        desc=text,
+        total=total,
+        initial=initial,
+        bar_format="{desc} |{bar}| {percentage:.0f} %, {elapsed} passed, {remaining} left",
+        smoothing=0,
+        mininterval=0.1 if sys.stderr.isatty() else 60,
+    )
+
+
+@app.command()
+def status(
+    experiment: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(grids.EXPERIMENTS)}, or all.")
+    ] = "all",
+    device: DeviceOption = "cpu",
+    results: ResultsOption = records.RESULTS,
+) -> None:
+    """Count the records there are and those that are missing, and name the files to look at.
+
+    Waiting: needs the result of another run first.  Older: of an older schema.  Outside: of no
+    run of the grid.
+    """
+    names = _experiments(experiment)
+    states = {name: recording.state(name, device, results) for name in names}
+    counts = ("recorded", "missing", "waiting", "older", "unreadable", "outside")
+    table = Table("experiment", box=None, pad_edge=False, collapse_padding=True)
+    for count in counts:
+        table.add_column(count, justify="right")
+    for name, state in states.items():
+        parts = state.recorded, state.missing, state.waiting, *state.found[1:], state.outside
+        table.add_row(name, *(str(len(part)) for part in parts))
+    Console().print(table)
+    _show_problems(list(states.values()))
+    for path in (path for state in states.values() for path in state.outside):
+        typer.echo(f"{path} is of no run of the grid")
+
+
+def _show_problems(states: list[recording.State], err: bool = False) -> None:
+    """A line for each file that is no record, and why."""
+    for state in states:
+        for path, reason in (state.found.older | state.found.unreadable).items():
+            typer.echo(f"{path} {reason}; it is left alone", err=err)
 
 
 def _experiments(name: str) -> list[str]:
