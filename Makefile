@@ -37,8 +37,11 @@ run-chapters = exec $(MAKE) --no-print-directory -k -j$(JOBS) PY="$(PY)" TO="$(1
 NBVAL = $(PY) -m pytest -q --nbval --nbval-current-env -p no:cacheprovider \
 	-o addopts= -o filterwarnings=default
 
+# Makes the small float64 records again: a few seconds each, on the images in the package.
+RECOMPUTE = $(PY) -m fmlib audit 'mnist-3000-*'
+
 .DEFAULT_GOAL := help
-.PHONY: help env book chapters test check bench clean $(RUNS)
+.PHONY: help env book chapters test check audit bench clean $(RUNS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -88,14 +91,18 @@ check: $(INSTALLED) ## style, types, and the one-way flow between modules
 test: check ## check, all tests, and the committed chapters against a new run
 	$(PY) -m pytest
 	$(PY) -m pytest -m slow
+	$(RECOMPUTE)
 	@echo "comparing the chapters in book/ with a new run"
 	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \
 		'out=$$($(NBVAL) "$$0" 2>&1); code=$$?; printf "%s\n%s\n" "$$0" "$$out"; exit $$code'
+
+audit: $(INSTALLED) ## recompute a few records and compare
+	$(RECOMPUTE)
 
 bench: $(INSTALLED) ## measure times and memory against peers' (most of an hour; full MNIST)
 	@exec $(PY) -m benchmarks
 
 clean: ## remove everything built, and the tools' caches
-	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part book/_benchmarks/.fmlib-*.part
+	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part */*/.fmlib-*.part
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find fmlib benchmarks tests book -name __pycache__ -type d -prune -exec rm -rf {} +

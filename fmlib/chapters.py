@@ -1,7 +1,6 @@
 """The book's chapters: their settings, and the one way to run a notebook."""
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from fmlib.experiments.caching import CachingSettings
 from fmlib.experiments.common import PROFILES, Settings
 from fmlib.experiments.exploration import ExplorationSettings
 from fmlib.experiments.feature_map_regularization import RegularizationSettings
+from fmlib.records import write_whole
 
 BOOK = Path(__file__).parent.parent / "book"
 
@@ -171,14 +171,8 @@ def _checked(name: str, given: Mapping[str, object]) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a text whole or not at all; being killed leaves at most `.fmlib-PID.part` beside it."""
     with _writing(path):
-        part = path.with_name(f".fmlib-{os.getpid()}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 @contextmanager

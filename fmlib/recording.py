@@ -1,10 +1,17 @@
 """Making the records that are missing: what is left of a grid, and the processes that do it."""
 
+import asyncio
 import os
 import platform
+import signal
 import subprocess
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,49 +20,82 @@ from typing import Any, NamedTuple
 import joblib
 import torch
 
-from fmlib.experiments.common import RunConfig
+from fmlib import data
+from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.records import RESULTS, Found, Provenance, Record, path_of, read_all, write
+from fmlib.training import check_device
 
 _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("torch", "torchvision", "numpy", "fmlib")
 
 
+class Planned(NamedTuple):
+    """A run to be made."""
+
+    experiment: str
+    config: RunConfig
+
+    @property
+    def path(self) -> Path:
+        """Where its record will lie, below the folder of results."""
+        return path_of(self.experiment, self.config)
+
+
+class Failed(NamedTuple):
+    """A run that could not be made or written, and why."""
+
+    run: Planned
+    reason: str
+
+
+Outcomes = Generator[Record[Any, Any] | Failed, None, None]
+
+
 class State(NamedTuple):
     """How far an experiment is recorded on a device.
 
-    `waiting` runs need the result of another one first; `outside` are records of no run of the
-    grid.
+    `blocked` runs have a file that is no record; `waiting` ones need the result of another run
+    first; `outside` are records of no run of the grid.
     """
 
     found: Found
     recorded: list[Record[Any, Any]]
-    missing: list[RunConfig]
-    waiting: list[RunConfig]
+    missing: list[Planned]
+    blocked: list[Planned]
+    waiting: list[Planned]
     outside: list[Path]
+
+    @property
+    def runs(self) -> int:
+        """Number of runs in the grid."""
+        return len([*self.recorded, *self.missing, *self.blocked, *self.waiting])
 
 
 def state(experiment: str, device: str = "cpu", results: Path = RESULTS) -> State:
     """Compare an experiment's grid with its records."""
     found = read_all(experiment, results)
-    taken = {*found.records, *found.older, *found.unreadable}
-    recorded, missing, waiting = [], [], []
-    for planned in EXPERIMENTS[experiment].grid():
-        config = planned.model_copy(update={"device": device})
-        if (source := config.source) is not None:
-            needed = found.records.get(path_of(experiment, source))
-            if needed is None:
-                waiting.append(config)
+    recorded: list[Record[Any, Any]] = []
+    missing: list[Planned] = []
+    blocked: list[Planned] = []
+    waiting: list[Planned] = []
+    for config in EXPERIMENTS[experiment].grid():
+        run = Planned(experiment, config.model_copy(update={"device": device}))
+        if (source := run.config.source) is not None:
+            if (needed := found.records.get(path_of(experiment, source))) is None:
+                waiting.append(run)
                 continue
-            config = config.completed(needed.result)
-        path = path_of(experiment, config)
-        if path in found.records:
-            recorded.append(found.records[path])
-        elif path not in taken:
-            missing.append(config)
+            run = Planned(experiment, run.config.completed(needed.result))
+        if run.path in found.records:
+            recorded.append(found.records[run.path])
+        elif run.path in found.older or run.path in found.unreadable:
+            blocked.append(run)
+        else:
+            missing.append(run)
     known = {record.path for record in recorded}
-    same = [p for p, r in found.records.items() if r.config.device == device]
-    return State(found, recorded, missing, waiting, [p for p in same if p not in known])
+    same = [path for path, record in found.records.items() if record.config.device == device]
+    outside = [path for path in same if path not in known]
+    return State(found, recorded, missing, blocked, waiting, outside)
 
 
 class Code(NamedTuple):
@@ -81,15 +121,19 @@ def code() -> Code:
         return Code(None, None)
 
 
-def make(experiment: str, config: RunConfig, made_by: Code) -> Record[Any, Any]:
+def make(run: Planned, made_by: Code) -> Record[Any, Any]:
     """Make one run with its number of threads, and its record."""
+    return _record(run, *_measure(run.config, made_by))
+
+
+def _measure(config: RunConfig, made_by: Code) -> tuple[Result, Provenance]:
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         dataset = config.load()
         started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
         result = config.run()
-        provenance = Provenance(
+        return result, Provenance(
             started=started.isoformat(timespec="seconds"),
             wall_seconds=round(time.perf_counter() - wall, 2),
             cpu_seconds=round(time.process_time() - cpu, 2),
@@ -102,10 +146,12 @@ def make(experiment: str, config: RunConfig, made_by: Code) -> Record[Any, Any]:
         )
     finally:
         torch.set_num_threads(threads)
-    kind = EXPERIMENTS[experiment]
-    typed: Any = Record[kind.config, kind.result]  # type: ignore[name-defined]
+
+
+def _record(run: Planned, result: Result, provenance: Provenance) -> Record[Any, Any]:
+    typed: Any = Record[type(run.config), type(result)]  # type: ignore[misc]
     record: Record[Any, Any] = typed(
-        experiment=experiment, config=config, result=result, provenance=provenance
+        experiment=run.experiment, config=run.config, result=result, provenance=provenance
     )
     return record
 
@@ -122,44 +168,178 @@ def _processor(device: str) -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def make_all(
-    experiment: str, configs: list[RunConfig], jobs: int, scheduler: str | None = None
-) -> Iterator[Record[Any, Any]]:
-    """Records of runs as they are done, by so many processes or by a cluster's workers.
+def check_here(runs: list[Planned]) -> None:
+    """Refuse runs that this machine cannot make, before any of them starts.
+
+    Raises:
+        ValueError: a device that is not there, or files that are not the dataset's.
+        FileNotFoundError: a dataset that is not there.
+    """
+    configs = [run.config for run in runs]
+    for device in {config.device for config in configs}:
+        check_device(device)
+    for needed in {(config.dataset, config.images_needed(), config.n_test) for config in configs}:
+        data.load(*needed)
+
+
+def check_folders(runs: list[Planned], results: Path) -> None:
+    """Refuse, with ValueError, runs whose records could not be written."""
+    for folder in {(results / run.path).parent for run in runs}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def workers(jobs: int, scheduler: str | None = None) -> Iterator[None]:
+    """Have `make_all` and `record` compute by processes of this machine or a cluster's workers.
 
     Args:
-        experiment: its name.
-        configs: runs that need no other.
-        jobs: processes on this machine.
+        jobs: processes on this machine; one is this process itself.
         scheduler: address of a Dask scheduler, such as `tcp://host:8786`; its workers then do
             the runs, and `jobs` does not matter.
+
+    Raises:
+        ValueError, OSError: there is no such scheduler, it has workers of several threads, or
+            `distributed` is not installed.
     """
-    made_by = code()
-    calls = (joblib.delayed(make)(experiment, config, made_by) for config in configs)
     if scheduler is None:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # several processes share the cores
-        with joblib.parallel_config("loky", inner_max_num_threads=1):
-            yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)
+        os.environ["PYTHONWARNINGS"] = _without_leaks(os.environ.get("PYTHONWARNINGS", ""))
+        start = {"initializer": _end_with, "initargs": (os.getpid(),)}
+        with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1, **start):
+            yield
         return
-    from distributed import Client
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ValueError("a scheduler needs Dask: pip install 'fmlib[cluster]'") from error
+    try:
+        asyncio.run(_reach(scheduler))
+    except (MemoryError, OSError, TypeError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {scheduler} ({error})") from error
+    with Client(scheduler, set_as_default=False) as client:
+        _check_workers(scheduler, client)
+        with joblib.parallel_config("dask", client=client):
+            yield
 
-    with Client(scheduler), joblib.parallel_config("dask"):
-        yield from joblib.Parallel(return_as="generator_unordered")(calls)
+
+def _without_leaks(given: str) -> str:
+    """Warnings without those of joblib's helper process that cleans up after a killed one."""
+    quiet = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
+    return given if quiet in given else ",".join(filter(None, (given, quiet)))
 
 
-def record(
-    experiment: str,
-    *,
-    jobs: int,
-    device: str = "cpu",
-    scheduler: str | None = None,
-    results: Path = RESULTS,
-) -> Iterator[Record[Any, Any]]:
-    """Make and write what is missing of an experiment, one record after the other.
+async def _reach(scheduler: str) -> None:
+    """Connect once: a client that meets something else than a scheduler cannot be closed."""
+    from distributed.comm.core import connect
+    from distributed.security import Security
+
+    options = Security().get_connection_args("client")
+    await (await connect(scheduler, timeout=5, **options)).close()
+
+
+def _check_workers(scheduler: str, client: Any) -> None:
+    try:
+        client.wait_for_workers(2, timeout=10)
+    except TimeoutError as error:
+        raise ValueError(
+            f"{scheduler} has fewer than two workers, and joblib would compute here instead; start "
+            "more, or give --jobs rather than --scheduler"
+        ) from error
+    if any(threads > 1 for threads in client.ncores().values()):
+        raise ValueError(
+            f"a worker of {scheduler} would make several runs at once in one process, where they "
+            "disturb each other; start the workers with --nthreads 1"
+        )
+
+
+def make_all(runs: list[Planned]) -> Outcomes:
+    """Records of runs that need the result of no other, as they are done.
+
+    Closing the iterator ends the processes.
+
+    Raises:
+        BrokenExecutor: a process died, or the scheduler.
+    """
+    made_by = code()
+    calls = [joblib.delayed(_attempt)(run, made_by) for run in runs]
+    with warnings.catch_warnings():
+        # joblib warns about what is meant here: leaving early, and processes that make room.
+        warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        try:
+            with _unheard(signal.SIGINT):
+                outcomes = parallel(calls)
+            for outcome in outcomes:
+                yield outcome if isinstance(outcome, Failed) else _record(*outcome)
+        except BrokenExecutor as error:
+            raise BrokenExecutor("a process died, perhaps for want of memory") from error
+        except CancelledError as error:
+            raise BrokenExecutor("the scheduler is gone") from error
+
+
+def _attempt(run: Planned, made_by: Code) -> tuple[Planned, Result, Provenance] | Failed:
+    """What a worker does; anything that data and numbers can do to a run does not end the rest."""
+    try:
+        return run, *_measure(run.config, made_by)
+    except (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        return Failed(run, f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _unheard(number: signal.Signals) -> Iterator[None]:
+    """Processes started here never hear a signal; it waits for this process, who ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end soon after its parent, even one that was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def record(experiments: list[str], device: str = "cpu", results: Path = RESULTS) -> Outcomes:
+    """Make and write what is missing of some experiments, one record after the other.
 
     Runs that wait for others are made once these are there.
+
+    Raises:
+        BrokenExecutor: a process died, or the scheduler.
     """
-    while missing := state(experiment, device, results).missing:
-        for made in make_all(experiment, missing, jobs, scheduler):
-            write(made, results)
-            yield made
+    failed: set[Path] = set()
+    while runs := [
+        run
+        for name in experiments
+        for run in state(name, device, results).missing
+        if run.path not in failed
+    ]:
+        for made in make_all(runs):
+            outcome = made if isinstance(made, Failed) else _write(made, results)
+            if isinstance(outcome, Failed):
+                failed.add(outcome.run.path)
+            yield outcome
+
+
+def _write(made: Record[Any, Any], results: Path) -> Record[Any, Any] | Failed:
+    try:
+        write(made, results)
+    except FileExistsError:
+        pass  # another command has made the same record meanwhile
+    except ValueError as error:
+        return Failed(Planned(made.experiment, made.config), f"ValueError: {error}")
+    return made

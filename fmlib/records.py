@@ -76,19 +76,25 @@ def _content_hash(content: dict[str, Any]) -> str:
 
 
 def write(record: Record[Any, Any], results: Path = RESULTS) -> Path:
-    """Write a record, whole or not at all, a line for each of its parts.
+    """Write a record, whole or not at all.
 
     Raises:
         FileExistsError: there is such a file; records are never overwritten.
+        ValueError: the result holds an undefined or infinite number, for which JSON has no word.
     """
     path = results / record.path
     if path.exists():
         raise FileExistsError(f"{path} exists; records are never overwritten")
     content = record.model_dump(mode="json")
     content["sha256"] = _content_hash(content)
-    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
-    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    write_whole(path, _text(content))
     return path
+
+
+def _text(content: dict[str, Any]) -> str:
+    """The one way to write a record: a line for each of its parts."""
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -118,15 +124,22 @@ def read(path: Path) -> Record[Any, Any]:
         Older: it was written by an older version of this package.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except OSError as error:
+        raise Unreadable(f"cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
         raise Unreadable(f"is no JSON text ({error})") from error
-    if not isinstance(content, dict) or content.get("experiment") not in EXPERIMENTS:
+    if not isinstance(content, dict) or content.get("experiment") not in tuple(EXPERIMENTS):
         raise Unreadable("is no record of this package")
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise Older(f"has schema {content.get('schema_version')}, not {SCHEMA_VERSION}")
-    if content.pop("sha256", None) != _content_hash(content):
+    _check_version(content.get("schema_version"))
+    try:
+        whole = content.get("sha256") == _content_hash(content) and text == _text(content)
+    except (ValueError, RecursionError):  # Python reads NaN, for which JSON has no word
+        whole = False
+    if not whole:
         raise Unreadable("was edited: its hash does not fit its content")
+    del content["sha256"]
     kind = EXPERIMENTS[content["experiment"]]
     try:
         typed: Any = Record[kind.config, kind.result]  # type: ignore[name-defined]
@@ -134,10 +147,17 @@ def read(path: Path) -> Record[Any, Any]:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise Unreadable(f"is not valid: {place}: {first['msg']}") from error
+        raise Unreadable(f"is not valid ({place}: {first['msg']})") from error
     if record.path != Path(*path.parts[-2:]):
         raise Unreadable(f"lies under a foreign name; its own is {record.path}")
     return record
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version > SCHEMA_VERSION:
+        raise Unreadable(f"has schema {version!r}; this package reads schema {SCHEMA_VERSION}")
+    if version < SCHEMA_VERSION:
+        raise Older(f"has schema {version}, older than {SCHEMA_VERSION}")
 
 
 class Found(NamedTuple):

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, t
 
 RESAMPLES = 9999
 
@@ -85,3 +85,33 @@ def mcnemar(only_first: int, only_second: int) -> float:
             raise ValueError(f"{name} is {count}; give a number of images from 0")
     total = only_first + only_second
     return float(binomtest(only_first, total).pvalue) if total else 1.0
+
+
+def prediction_interval(values: Sequence[float], level: float = 0.999) -> tuple[float, float]:
+    """Where one further value lies with probability `level`, by Student's t.
+
+    The values and the further one are taken for independent draws from one normal
+    distribution: mean -+ t s sqrt(1 + 1/n), with n - 1 degrees of freedom.
+
+    Args:
+        values: at least two.
+        level: between 0 and 1.
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"an interval needs at least two values, not {n}")
+    half = float(t.ppf((1 + level) / 2, n - 1)) * stdev(values) * math.sqrt(1 + 1 / n)
+    return fmean(values) - half, fmean(values) + half
+
+
+def difference_limit(differences: Sequence[float], level: float = 0.999) -> float:
+    """What one further difference stays below in size with probability `level`.
+
+    The differences are taken for independent draws from one normal distribution around 0:
+    t times their root mean square, with as many degrees of freedom as differences (at least 1).
+    """
+    n = len(differences)
+    if n < 1:
+        raise ValueError("a limit needs at least one difference")
+    rms = math.sqrt(fmean(d * d for d in differences))
+    return float(t.ppf((1 + level) / 2, n)) * rms

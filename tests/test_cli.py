@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from fmlib import chapters, cli
+from fmlib.experiments import grids
+from fmlib.records import path_of
+from tests import tiny_experiment
+from tests.tiny_experiment import NAME, TinyRun
 
 Given = dict[str, object]
 
@@ -198,3 +202,174 @@ def test_list_shows_one_chapter_if_asked(capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert "reading" in out
     assert "epsilons" not in out
+
+
+# --- records -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny() -> Iterator[list[Path]]:
+    """The tiny experiment is the only one; the names of its first runs."""
+    others = dict(grids.EXPERIMENTS)
+    grids.EXPERIMENTS.clear()
+    grids.EXPERIMENTS[NAME] = tiny_experiment.experiment()
+    yield [path_of(NAME, run) for run in tiny_experiment.grid() if run.source is None]
+    grids.EXPERIMENTS.clear()
+    grids.EXPERIMENTS.update(others)
+
+
+def test_record_makes_what_is_missing_and_says_so(
+    tiny: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "record", "all", "--jobs", "1", "--results", str(tmp_path)
+    assert run(*arguments) == 0
+    out, error = capsys.readouterr()
+    assert out == "6 of 6 runs are recorded\n"
+    assert error.count("\n") == 1
+    assert len(error.split("\r")) <= 4  # off a terminal, not a line for each run
+    assert run(*arguments) == 0
+    assert capsys.readouterr() == ("6 of 6 runs are recorded\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cooking"], "experiment 'cooking' does not exist; choose all or one of tiny"),
+        (["tiny", "--jobs", "0"], "Invalid value for '--jobs'"),
+        (["tiny", "--device", "tpu"], "'tpu' is not one of 'cpu', 'cuda'"),
+        (["tiny", "--device", "cuda"], "device 'cuda' is not available; choose one of cpu"),
+        (["tiny", "--scheduler", "here"], "no Dask scheduler answers at here (missing port"),
+        (["tiny", "--results", "{file}"], "file/tiny cannot be written (Not a directory)"),
+        (["tiny", "extra"], "Got unexpected extra argument"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused_in_one_line(
+    arguments: list[str],
+    words: str,
+    tiny: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(TinyRun, "run", None)  # nothing runs
+    (tmp_path / "file").write_text("")
+    given = [argument.format(file=tmp_path / "file") for argument in arguments]
+    where = [] if "--results" in given else ["--results", str(tmp_path)]
+    assert run("record", *given, *where) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("fmlib: ")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; 1 of 6 runs are recorded, the same command goes on"),
+        (
+            ValueError("too\n hot"),
+            1,
+            "4 of 6 runs are recorded; {name} failed: ValueError: too hot",
+        ),
+        (SystemExit(143), 143, None),
+    ],
+)
+def test_whatever_ends_a_recording_has_a_status_and_one_line(
+    raised: BaseException,
+    status: int,
+    said: str | None,
+    tiny: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = TinyRun.run
+
+    def sometimes(self: TinyRun) -> tiny_experiment.TinyResult:
+        if self.seed == 1:
+            raise raised
+        return whole(self)
+
+    monkeypatch.setattr(TinyRun, "run", sometimes)
+    arguments = "record", NAME, "--jobs", "1", "--results", str(tmp_path)
+    assert run(*arguments) == status
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in error
+    shown = [line for line in error.splitlines() if line.startswith("fmlib:")]
+    assert shown == ([] if said is None else [f"fmlib: {said.format(name=tiny[1])}"])
+    monkeypatch.setattr(TinyRun, "run", whole)
+    assert run(*arguments) == 0
+    assert capsys.readouterr().out == "6 of 6 runs are recorded\n"
+
+
+def test_files_that_are_no_records_are_named_and_block_their_runs(
+    tiny: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / tiny[1]
+    broken.parent.mkdir()
+    broken.write_text("[]")
+    assert run("record", NAME, "--jobs", "1", "--results", str(tmp_path)) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith(f"{tiny[1]} is no record of this package; it is left alone\n")
+    assert error.endswith("fmlib: 4 of 6 runs are recorded; see fmlib status\n")
+    assert broken.read_text() == "[]"
+
+
+def rows(out: str) -> list[list[str]]:
+    """The words of each line."""
+    return [line.split() for line in out.splitlines()]
+
+
+def test_status_counts_and_names(
+    tiny: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("record", NAME, "--jobs", "1", "--results", str(tmp_path)) == 0
+    (tmp_path / tiny[0]).write_text("[]")
+    (tmp_path / tiny[2]).unlink()
+    capsys.readouterr()
+    for experiments in ([], ["all"], [NAME]):
+        assert run("status", *experiments, "--results", str(tmp_path)) == 0
+        out, error = capsys.readouterr()
+        heading, counts, *named = rows(out)
+        words = ["recorded", "missing", "waiting", "older", "unreadable", "outside"]
+        assert heading == ["experiment", *words]
+        assert counts == [NAME, "2", "1", "2", "0", "1", "2"]
+        assert [line[0] for line in named] == [
+            str(tiny[0]),
+            *(
+                str(path.relative_to(tmp_path))
+                for path in sorted(tmp_path.rglob("second-seed-[02]*"))
+            ),
+        ]
+        assert error == ""
+
+
+def test_status_of_another_device_counts_only_its_records(
+    tiny: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("record", NAME, "--jobs", "1", "--results", str(tmp_path)) == 0
+    capsys.readouterr()
+    assert run("status", "--device", "cuda", "--results", str(tmp_path)) == 0
+    assert rows(capsys.readouterr().out)[1:] == [[NAME, "0", "3", "3", "0", "0", "0"]]
+
+
+def test_status_of_no_experiment_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("status", "cooking") == 2
+    assert f"choose all or one of {', '.join(grids.EXPERIMENTS)}" in capsys.readouterr().err
+
+
+def test_the_table_of_the_real_experiments_fits_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("status", "--results", str(tmp_path)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(grids.EXPERIMENTS)
+    assert max(map(len, lines)) <= 80

@@ -326,9 +326,11 @@ def test_pages_whose_replacement_was_interrupted_come_back(checkout: Path) -> No
 def test_clean_removes_what_killed_runs_left(checkout: Path) -> None:
     (checkout / "book" / "02_caching.failed.ipynb").write_text("half")
     (checkout / ".fmlib-2.part").write_text("half")
-    for folder in ("fmlib", "benchmarks", "tests"):
-        (checkout / folder).mkdir()
+    for folder in ("fmlib", "benchmarks", "tests", "results/caching"):
+        (checkout / folder).mkdir(parents=True)
+    (checkout / "results" / "caching" / ".fmlib-3.part").write_text("half")
     assert make(checkout, "clean").wait(60) == 0
-    left = {path.name for place in (checkout, checkout / "book") for path in place.iterdir()}
+    places = (checkout, checkout / "book", checkout / "results" / "caching")
+    left = {path.name for place in places for path in place.iterdir()}
     assert [name for name in left if ".part" in name or "failed" in name] == []
     assert {f"{name}.ipynb" for name in NAMES} <= left
