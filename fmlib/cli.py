@@ -1,4 +1,4 @@
-"""The command line: `fmlib run`, `fmlib record`, `fmlib status` and `fmlib audit`."""
+"""The command line: `fmlib run`, `record`, `status`, `audit` and `claims`."""
 
 import ast
 import os
@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
-from fmlib import auditing, chapters, recording, records
+from fmlib import auditing, chapters, claims, evidence_tables, recording, records
 from fmlib.experiments import grids
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -221,6 +221,23 @@ def audit(
     alone = len({one.path for one in findings if one.verdict == "no band"})
     rest = f", {alone} for want of others not compared" if alone else ""
     typer.echo(f"{len(chosen)} of {len(known)} records recomputed: none differs{rest}")
+
+
+@app.command("claims")
+def show_claims(
+    chapter: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(chapters.CHAPTERS)}; default: all.")
+    ] = None,
+    results: ResultsOption = records.RESULTS,
+) -> None:
+    """Judge the paper's claims from the records; the book says what is behind each verdict."""
+    if chapter is not None:
+        chapters.chapter(chapter)
+    verdicts = evidence_tables.verdicts(claims.judge(chapter, results))
+    table = Table(*verdicts.columns, box=None, pad_edge=False)
+    for row in verdicts.itertuples(index=False):
+        table.add_row(*(escape(str(cell).strip("*")) for cell in row), end_section=True)
+    Console().print(table)
 
 
 def _recompute(

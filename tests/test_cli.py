@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fmlib import chapters, cli
+from fmlib.claims import CLAIMS
 from fmlib.experiments import grids
 from fmlib.records import path_of
 from tests import tiny_experiment
@@ -373,3 +374,22 @@ def test_the_table_of_the_real_experiments_fits_a_narrow_terminal(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(grids.EXPERIMENTS)
     assert max(map(len, lines)) <= 80
+
+
+def test_claims_are_listed_with_their_verdicts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["claims", "exploration", "--results", str(tmp_path)])
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert shown.count("inconclusive") == sum(c.chapter == "exploration" for c in CLAIMS)
+    assert "t-SNE separates the classes better than PCA." in shown
+
+
+def test_claims_of_a_chapter_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["claims", "maps"])
+    assert ended.value.code == 2
+    assert "chapter 'maps' does not exist" in capsys.readouterr().err
