@@ -594,10 +594,10 @@ CLAIMS = (
         "sizes that were recorded.",
         _threshold,
         N,
-        "The second condition of a hit, that the nearest class is the true one, already keeps most "
-        "images, at the end of training as before. The threshold adds next to nothing at small "
-        "batches, and nothing at all at large ones, where the zeros of an epoch's first batch keep it "
-        "below every similarity.",
+        "The second condition of a hit, that the nearest class is the true one, already keeps "
+        "most images, at the end of training as before. The threshold adds next to nothing at small "
+        "batches, and nothing at all at large ones, where the zeros of an epoch's first batch keep "
+        "it below every similarity.",
     ),
     Claim(
         "faster-4096",
@@ -764,7 +764,8 @@ CLAIMS = (
         _nan,
         P,
         "It happens to some networks and not to others: at the released learning rate where the "
-        "first steps are large, at ten times that rate to most, and there on the original images, too.",
+        "first steps are large, at ten times that rate to most, and there on the original "
+        "images, too.",
     ),
     Claim(
         "nan-cause",
@@ -788,8 +789,8 @@ CLAIMS = (
         "model included; partly if with one of them.",
         _nan_cure,
         P,
-        "Maps after the activation end well. Leaky ReLU does not help: at the released input scale and "
-        "learning rate most networks with it end in an undefined loss on the images themselves.",
+        "Maps after the activation end well. Leaky ReLU does not help: at the released input scale "
+        "and learning rate most networks with it end in an undefined loss on the images themselves.",
     ),
     Claim(
         "perturbed-0.15",
