@@ -595,8 +595,8 @@ CLAIMS = (
         _threshold,
         N,
         "The second condition of a hit, that the nearest class is the true one, already keeps "
-        "most images, at the end of training as before. The threshold adds next to nothing at small "
-        "batches, and nothing at all at large ones, where the zeros of an epoch's first batch keep "
+        "most images, at the end of training as before. The threshold adds next to nothing at "
+        "small batches, and nothing at all at large ones, where the zeros of an epoch's first batch keep "
         "it below every similarity.",
     ),
     Claim(
@@ -790,7 +790,8 @@ CLAIMS = (
         _nan_cure,
         P,
         "Maps after the activation end well. Leaky ReLU does not help: at the released input scale "
-        "and learning rate most networks with it end in an undefined loss on the images themselves.",
+        "and learning rate most networks with it end in an undefined loss on the images "
+        "themselves.",
     ),
     Claim(
         "perturbed-0.15",
