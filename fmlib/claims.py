@@ -596,8 +596,8 @@ CLAIMS = (
         N,
         "The second condition of a hit, that the nearest class is the true one, already keeps "
         "most images, at the end of training as before. The threshold adds next to nothing at "
-        "small batches, and nothing at all at large ones, where the zeros of an epoch's first batch keep "
-        "it below every similarity.",
+        "small batches, and nothing at all at large ones, where the zeros of an epoch's first "
+        "batch keep it below every similarity.",
     ),
     Claim(
         "faster-4096",
