@@ -786,8 +786,8 @@ CLAIMS = (
         "if that is so, too, with all signs kept and the maps divided by 255.",
         _nan_cause,
         U,
-        "With the signs taken away, or the maps divided by 255, none of the recorded trainings at the "
-        "released learning rate ends so; there are too few to be sure.",
+        "With the signs taken away, or the maps divided by 255, none of the recorded trainings "
+        "at the released learning rate ends so; there are too few to be sure.",
     ),
     Claim(
         "nan-cure",
