@@ -799,7 +799,8 @@ CLAIMS = (
         _nan_cure,
         P,
         "Maps after the activation end well. Leaky ReLU does not help: at the released input scale "
-        "and learning rate most networks with it end in an undefined loss on the images themselves.",
+        "and learning rate most networks with it end in an undefined loss on the images "
+        "themselves.",
     ),
     Claim(
         "perturbed-0.15",
