@@ -11,9 +11,10 @@ import time
 import warnings
 from collections.abc import Generator, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -266,13 +267,17 @@ def make_all(runs: list[Planned]) -> Outcomes:
     """
     made_by = code()
     calls = [joblib.delayed(_attempt)(run, made_by) for run in runs]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ExitStack() as stack:
         # joblib warns about what is meant here: leaving early, and processes that make room.
         warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
         try:
-            with _unheard(signal.SIGINT):
-                outcomes = parallel(calls)
+            with _interrupts_wait():
+                outcomes = stack.enter_context(closing(parallel(calls)))
+                if joblib.effective_n_jobs(None) > 1:
+                    time.sleep(
+                        0.2
+                    )  # joblib's thread takes the first runs; ended now, it would fail
             for outcome in outcomes:
                 yield outcome if isinstance(outcome, Failed) else _record(*outcome)
         except BrokenExecutor as error:
@@ -290,16 +295,25 @@ def _attempt(run: Planned, made_by: Code) -> tuple[Planned, Result, Provenance] 
 
 
 @contextmanager
-def _unheard(number: signal.Signals) -> Iterator[None]:
-    """Processes started here never hear a signal; it waits for this process, who ends them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C take effect only afterwards, and never in the processes started here.
+
+    They are ended by this one; half-started ones would complain on the user's terminal.
+    """
+    number, heard = signal.SIGINT, []
+    if signal.getsignal(number) is not signal.default_int_handler or os.name != "posix":
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    resource_tracker.ensure_running()  # Python's helper, whose start would lift the mask
+    signal.signal(number, lambda *_: heard.append(number))  # another thread may be sent it
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {number})  # processes inherit it
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(number, signal.default_int_handler)
+        if heard:
+            raise KeyboardInterrupt
 
 
 def _end_with(parent: int) -> None:

@@ -349,6 +349,43 @@ def test_workers_that_would_not_do_are_refused(threads: tuple[int, ...], words: 
         recording._check_workers("tcp://a", Cluster(*threads))
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_waits_until_all_have_started(heard: None) -> None:
+    masks = []
+
+    def start_and_interrupt() -> None:
+        with recording._interrupts_wait():
+            signal.raise_signal(signal.SIGINT)
+            code = "import signal; print(signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+            masks.append(subprocess.check_output([sys.executable, "-c", code]))
+
+    with pytest.raises(KeyboardInterrupt):
+        start_and_interrupt()
+    assert b"SIGINT" in masks[0]  # a process started meanwhile never hears it
+
+
+def test_without_an_interrupt_nothing_is_raised(heard: None) -> None:
+    with recording._interrupts_wait():
+        pass
+
+
+def test_ignored_interrupts_stay_ignored(heard: None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with recording._interrupts_wait():
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # --- killed processes, and those of a cluster ------------------------------------------------
 
 
