@@ -236,7 +236,7 @@ def show_claims(
     verdicts = evidence_tables.verdicts(claims.judge(chapter, results))
     table = Table(*verdicts.columns, box=None, pad_edge=False)
     for row in verdicts.itertuples(index=False):
-        table.add_row(*(escape(str(cell).strip("*")) for cell in row), end_section=True)
+        table.add_row(*(escape(str(cell).replace("*", "")) for cell in row), end_section=True)
     Console().print(table)
 
 

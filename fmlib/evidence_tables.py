@@ -15,7 +15,7 @@ def recorded(found: Estimate | None, form: str = ".1f") -> str:
     if found is None:
         return "–"
     mean, low, high = (format(x, form) for x in (found.mean, found.low, found.high))
-    return f"{mean}, n = 1" if found.n == 1 else f"{mean} ({low} to {high}), n = {found.n}"
+    return f"{mean}, n = 1" if found.n == 1 else f"{mean} ({low} to {high}), n = {found.n:,}"
 
 
 def verdicts(judged: Sequence[Judgement]) -> pd.DataFrame:
@@ -25,11 +25,11 @@ def verdicts(judged: Sequence[Judgement]) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {
-            "Claim": j.claim.words,
+            "Claim": f"{j.claim.words} *({j.claim.measure})*",
             "Published": _known([(m.published, m.form) for m in j.measured]),
             "Authors' log": _known([(m.logged, m.form) for m in j.measured]),
-            "Recorded": _found([m for m in j.measured if not m.control]),
-            "Control": _found([m for m in j.measured if m.control]),
+            "Recorded": _found([m for m in j.measured if m.role == "effect"]),
+            "Control": _found([m for m in j.measured if m.role == "control"]),
             "Verdict": f"**{j.verdict}**",
         }
         for j in judged
@@ -48,14 +48,16 @@ def _known(numbers: Sequence[tuple[float | None, str]]) -> str:
     if not known:
         return "–"
     (low, form), (high, _) = min(known), max(known)
-    one = format(low, form)
-    return one if len(known) == 1 else f"{one} to {format(high, form)}, {len(known)} cases"
+    one, other = format(low, form), format(high, form)
+    if len(known) == 1:
+        return one
+    return f"{one if one == other else f'{one} to {other}'}, {len(known)} cases"
 
 
 def measured(judged: Judgement) -> pd.DataFrame:
     """The numbers behind one verdict."""
     columns: dict[str, Callable[[Measured], str]] = {
-        "Quantity": lambda m: ("*control:* " if m.control else "") + m.quantity,
+        "Quantity": lambda m: ("" if m.role == "effect" else f"*{m.role}:* ") + m.quantity,
         "Published": lambda m: _known([(m.published, m.form)]),
         "Authors' log": lambda m: _known([(m.logged, m.form)]),
         "Recorded": lambda m: recorded(m.found, m.form),

@@ -43,6 +43,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     mean = fmean(ordered)
     if len(ordered) == 1:
         return Estimate(mean, math.nan, math.nan, 1)
+    if mean < 0:  # so that a difference and its negative have the same interval
+        return estimate([-value for value in values]).negated
     if ordered[0] == ordered[-1]:
         return Estimate(mean, mean, mean, len(ordered))
     found = bootstrap(

@@ -36,9 +36,9 @@ def holds(found: Estimate | None, bound: float = 0.0) -> Verdict:
     return known.get(sign(found, bound), Verdict.INCONCLUSIVE)
 
 
-def beyond(effect: Estimate | None, over_control: Estimate | None) -> Verdict:
+def beyond(effect: Estimate | None, over_control: Estimate | None, bound: float = 0.0) -> Verdict:
     """As `holds` for the effect, but only partly unless it exceeds that of the control too."""
-    verdict = holds(effect)
+    verdict = holds(effect, bound)
     if verdict == Verdict.REPRODUCED and sign(over_control) != "above":
         return Verdict.PARTLY
     return verdict
@@ -52,25 +52,16 @@ def within(found: Estimate | None, low: float, high: float) -> Verdict:
     return Verdict.REPRODUCED if inside else Verdict.INCONCLUSIVE
 
 
-def often(found: Estimate | None) -> Verdict:
-    """Of a share: reproduced if surely more than half, partly if any, not if none."""
-    if found is None:
-        return Verdict.INCONCLUSIVE
-    if found.mean == 0:
-        return Verdict.NOT_REPRODUCED
-    return Verdict.REPRODUCED if found.low > 0.5 else Verdict.PARTLY
+def fewer(found: Estimate | None, than: Estimate | None) -> Verdict:
+    """Of shares: reproduced if surely smaller than another one, not reproduced if no smaller.
 
-
-def cured(without: Estimate | None, by: Estimate | None) -> Verdict:
-    """Of shares that go wrong: reproduced if surely fewer do, not reproduced if as many do.
-
-    Surely fewer: the intervals do not overlap.
+    Surely: their intervals do not overlap.
     """
-    if without is None or by is None or without.mean == 0:
+    if found is None or than is None or min(found.n, than.n) < 3 or than.mean == 0:
         return Verdict.INCONCLUSIVE
-    if by.mean >= without.mean:
+    if found.mean >= than.mean:
         return Verdict.NOT_REPRODUCED
-    return Verdict.REPRODUCED if by.high < without.low else Verdict.INCONCLUSIVE
+    return Verdict.REPRODUCED if found.high < than.low else Verdict.INCONCLUSIVE
 
 
 def in_all(verdicts: Sequence[Verdict]) -> Verdict:

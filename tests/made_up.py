@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fmlib import records
 from fmlib.caching import RELEASED
@@ -137,7 +137,7 @@ def robustness(
     results: Path, seed: int, accuracies: dict[tuple[str, float], dict[str, float]]
 ) -> Path:
     """A run of Fig. 10: accuracies by perturbation and eps, then by model; 0 where not given."""
-    victims: dict[Victim, float] = dict.fromkeys(("base", "maps", "twin"), 0.0)
+    victims: dict[Victim, float] = dict.fromkeys(get_args(Victim), 0.0)
     outcomes = [
         Outcome(
             perturbation=kind,
@@ -151,7 +151,7 @@ def robustness(
     ]
     result = Robustness(
         seed=seed,
-        test_accuracy={"base": 98.0, "maps": 66.0, "twin": 98.0},
+        test_accuracy=dict.fromkeys(victims, 98.0),
         outcomes=tuple(outcomes),
         no_gradient={},
         chance=11.0,

@@ -31,7 +31,8 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the pages, built from a copy of the committed book."""
     source = tmp_path_factory.mktemp("source")
     ignored = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copytree(ROOT / "book", source / "book", ignore=ignored)
+    for name in ("book", "results"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(ROOT / name, source / name)
     command = [

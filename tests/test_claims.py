@@ -110,7 +110,7 @@ def map_runs(
 def losses(**undefined: tuple[bool, ...]) -> Make:
     """How the trainings end, by seed: `relu_maps_before=(True, False, ...)`, and so on."""
     images = {"before": "maps before", "after": "maps after", "absolute": "absolute maps before"}
-    images["scaled"] = "maps before / 255"
+    images |= {"scaled": "maps before / 255", "originals": "originals"}
 
     def make(results: Path) -> None:
         for seed in range(len(next(iter(undefined.values())))):
@@ -128,7 +128,8 @@ def losses(**undefined: tuple[bool, ...]) -> Make:
 def perturbed(clamp: float, gain: float, fgsm: float = 0, twin: float = 0, own: float = 0) -> Make:
     """Map minus base model under clamp, released perturbation, FGSM by the base and own PGD.
 
-    `twin` is what the map model is better than the twin under FGSM by the base model.
+    `twin` is what the map model is better than both twins and the control on originals under
+    FGSM by the base model.
     """
 
     def make(results: Path) -> None:
@@ -138,7 +139,8 @@ def perturbed(clamp: float, gain: float, fgsm: float = 0, twin: float = 0, own: 
             found = {("released", 0.0): {"base": base, "maps": base + clamp}}
             for eps in (0.15, 0.25):
                 found[("released", eps)] = {"base": base, "maps": base + gain + noise}
-                found[("fgsm on base", eps)] = {"base": base, "maps": maps, "twin": maps - twin}
+                controls = dict.fromkeys(("originals", "twin", "other twin"), maps - twin)
+                found[("fgsm on base", eps)] = {"base": base, "maps": maps, **controls}
                 found[("pgd on base", eps)] = {"base": base, "maps": 0.0}
                 found[("pgd on maps", eps)] = {"base": 0.0, "maps": base + own + noise}
             made_up.robustness(results, seed, found)
@@ -181,20 +183,21 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("better-32", R, lambda results: runs(results, 90, 92, 91, 32)),
     ("better-32", N, lambda results: runs(results, 90, 88, 91, 32)),
     ("better-32", U, lambda results: runs(results, 90, 88, 91, 64)),
-    ("near", R, lambda results: every_size(results, 90, 89.2, 80)),
-    ("near", N, lambda results: every_size(results, 90, 88.8, 80)),
+    ("near", R, lambda results: every_size(results, 90, 85.2, 80)),
+    ("near", N, lambda results: every_size(results, 90, 84.8, 80)),
     ("near", P, lambda results: runs(results, 90, 92, 91)),
     ("some-better", R, lambda results: runs(results, 90, 92, 91)),
     ("some-better", P, lambda results: runs(results, 90, 92, 92)),
     ("some-better", N, lambda results: every_size(results, 90, 88, 91)),
     # Plain training has 50 + (90 - 50) / 3 = 63.3 % after 80,000 of its 120,000 images.
-    ("fewer-images", R, lambda results: every_size(results, 90, 64, 63)),
+    ("fewer-images", R, lambda results: every_size(results, 90, 62.5, 62)),
     ("fewer-images", P, lambda results: every_size(results, 90, 64, 65)),
-    ("fewer-images", N, lambda results: every_size(results, 90, 63, 60)),
+    ("fewer-images", N, lambda results: every_size(results, 90, 62.2, 60)),
     ("hits", R, hits(18_000)),
     ("hits", R, hits(16_300)),
     ("hits", N, hits(16_100)),
-    ("hits", N, hits(19_900)),
+    ("hits", R, hits(22_300)),
+    ("hits", N, hits(22_500)),
     ("blurred", R, map_runs(blurred=0.52, sharp=0.5)),
     ("blurred", P, map_runs(blurred=0.52, sharp=0.54)),
     ("blurred", N, map_runs(blurred=0.48, sharp=0.5)),
@@ -208,9 +211,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("more-epochs", R, map_runs(falls=(1.0, 0.5))),
     ("more-epochs", P, map_runs(falls=(1.0, 1.5))),
     ("more-epochs", N, map_runs(falls=(-1.0, 0.0))),
-    ("nan", R, losses(relu_before=ALWAYS)),
-    ("nan", P, losses(relu_before=ONCE)),
-    ("nan", N, losses(relu_before=NEVER)),
+    ("nan", R, losses(relu_before=ALWAYS, relu_originals=NEVER)),
+    ("nan", U, losses(relu_before=ONCE, relu_originals=NEVER)),
+    ("nan", N, losses(relu_before=ONCE, relu_originals=ONCE)),
     ("nan-cause", R, losses(relu_before=ALWAYS, relu_absolute=NEVER, relu_scaled=ALWAYS)),
     ("nan-cause", P, losses(relu_before=ALWAYS, relu_absolute=NEVER, relu_scaled=NEVER)),
     ("nan-cause", N, losses(relu_before=ALWAYS, relu_absolute=ALWAYS, relu_scaled=NEVER)),

@@ -478,12 +478,12 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     (
         lambda path: figures.recorded_robustness(evidence.robustness(path)),
         [f"{kind} by {model}, n = 2" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
-        [*MODELS, "retrained twin", "other twin", "by its own gradient"],
+        [*MODELS, "first twin", "second twin", "by its own gradient"],
     ),
     (
         lambda path: figures.recorded_released(evidence.robustness(path)),
         ["recorded, n = 2"],
-        [*MODELS, "retrained twin", "other twin", "published"],
+        [*MODELS, "first twin", "second twin", "published"],
     ),
 ]
 

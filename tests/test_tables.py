@@ -693,8 +693,8 @@ def test_clean_accuracy(tmp_path: Path) -> None:
         ["base model", DASH, DASH, "80.0", "85.0"],
         ["map model", DASH, DASH, "70.0", "75.0"],
         ["control: originals", DASH, DASH, "90.0", "95.0"],
-        ["retrained twin", *(4 * [DASH])],
-        ["other twin", *(4 * [DASH])],
+        ["first twin", *(4 * [DASH])],
+        ["second twin", *(4 * [DASH])],
         ["always the most frequent class", DASH, DASH, "11.5", DASH],
     ]
     table = tables.clean_accuracy(ROBUST, 11.5, robust(tmp_path))
@@ -712,7 +712,7 @@ def test_released_robustness_begins_with_the_clamp_alone(tmp_path: Path) -> None
         ["0 (clamp alone)", "base model", DASH, DASH, "40.0"],
         ["", "map model", DASH, DASH, "30.0"],
         ["", "control: originals", DASH, DASH, "50.0"],
-        ["", "retrained twin", DASH, DASH, DASH],
+        ["", "first twin", DASH, DASH, DASH],
     ]
     assert [row[:3] for row in found[10:12]] == [
         ["0.25", "base model", "10.76"],
@@ -725,7 +725,7 @@ def test_released_robustness_begins_with_the_clamp_alone(tmp_path: Path) -> None
 
 def test_recorded_attacks_mark_who_is_attacked_by_its_own_gradient(tmp_path: Path) -> None:
     table = tables.recorded_attacks(robust(tmp_path), "PGD")
-    heads = ("base model", "map model", "control: originals", "retrained twin", "other twin")
+    heads = ("base model", "map model", "control: originals", "first twin", "second twin")
     assert list(table) == ["Perturbation", "ε", *(f"Recorded, n = 2: {head}" for head in heads)]
     found = rows(table, *table)
     assert [row[:2] for row in found[::3]] == [[f"PGD by {head}", "0.05"] for head in heads]

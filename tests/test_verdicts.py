@@ -5,7 +5,7 @@ from math import nan
 import pytest
 
 from fmlib.stats import Estimate
-from fmlib.verdicts import Verdict, beyond, cured, holds, in_all, in_any, often, sign, within
+from fmlib.verdicts import Verdict, beyond, fewer, holds, in_all, in_any, sign, within
 
 R, P, N = Verdict.REPRODUCED, Verdict.PARTLY, Verdict.NOT_REPRODUCED
 U = Verdict.INCONCLUSIVE
@@ -34,6 +34,7 @@ def test_an_effect_that_the_control_has_too_is_only_partly_reproduced() -> None:
     assert beyond(UP, UP) == R
     assert [beyond(UP, over) for over in (BOTH, DOWN, None)] == [P, P, P]
     assert [beyond(effect, UP) for effect in (BOTH, DOWN, None)] == [U, N, U]
+    assert beyond(BOTH, UP, bound=-1.5) == R
 
 
 def test_within() -> None:
@@ -44,22 +45,15 @@ def test_within() -> None:
     assert within(None, 9, 11) == U
 
 
-def test_often() -> None:
-    assert often(Estimate(0.9, 0.51, 1, 5)) == R
-    assert often(Estimate(0.9, 0.5, 1, 5)) == P
-    assert often(Estimate(0.2, 0.0, 0.6, 5)) == P
-    assert often(Estimate(0.0, 0.0, 0.4, 5)) == N
-    assert often(None) == U
-
-
-def test_cured() -> None:
+def test_fewer() -> None:
     none, few, many = Estimate(0, 0, 0.2, 5), Estimate(0.2, 0.1, 0.4, 5), Estimate(0.8, 0.4, 1, 5)
-    assert cured(many, none) == R
-    assert cured(many._replace(low=0.41), few) == R
-    assert cured(many, few) == U
-    assert cured(few, few) == cured(few, many) == N
-    assert cured(none, none) == U
-    assert cured(None, none) == cured(many, None) == U
+    assert fewer(none, many) == R
+    assert fewer(few, many._replace(low=0.41)) == R
+    assert fewer(few, many) == U
+    assert fewer(few, few) == fewer(many, few) == N
+    assert fewer(none, none) == U
+    assert fewer(none, None) == fewer(None, many) == U
+    assert fewer(none._replace(n=2), many) == U
 
 
 def test_several_cases() -> None:

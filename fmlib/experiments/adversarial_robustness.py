@@ -25,7 +25,7 @@ Live = Literal["base", "maps", "originals"]
 Victim = Literal[Live, "twin", "other twin"]
 VICTIMS: tuple[Live, ...] = get_args(Live)
 """The models of the live chapter; recorded runs add twins, base models of other seeds."""
-TWIN_NAMES: dict[Victim, str] = {"twin": "retrained twin", "other twin": "other twin"}
+TWIN_NAMES: dict[Victim, str] = {"twin": "first twin", "other twin": "second twin"}
 TWINS = tuple(TWIN_NAMES)
 Shared = Literal[
     "unchanged", "released", "sign noise",
@@ -57,7 +57,7 @@ Epsilons = Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)]
 
 
 class RobustnessRun(RunConfig):
-    """One recorded seed of Figure 10: base model, map model, control, and two retrained twins.
+    """One recorded seed of Figure 10: base model, map model, control, and two twins.
 
     A twin is a base model of another seed, trained on no feature maps.
     """
