@@ -59,7 +59,7 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 	@if test -d _build/replaced && ! test -d _build/html; then mv _build/replaced _build/html; fi
 	@rm -rf $(SOURCE) _build/replaced
 	@mkdir -p $(SOURCE)
-	@cp -R book results _config.yml _toc.yml $(SOURCE)
+	@cp -R book $(wildcard results) _config.yml _toc.yml $(SOURCE)
 	@find $(SOURCE) -mindepth 1 -name '.*' -prune -exec rm -rf {} +
 	@$(call run-chapters,$(SOURCE)/book)
 	@echo "building the pages (progress in _build/pages.log)"

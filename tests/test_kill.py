@@ -296,7 +296,7 @@ def assert_renews(checkout: Path, target: str) -> None:
         assert not (checkout / "_build" / "replaced").exists()
     else:
         for name in NAMES:
-            assert (book / f"{name}.ipynb").read_text() == f"new {name.split('_', 1)[1]}\n"
+            assert (book / f"{name}.ipynb").read_text() == f"new {name.split('_', 1)[-1]}\n"
         assert (checkout / "README.md").read_text() == "new headline\n"
 
 
