@@ -350,11 +350,15 @@ class FeatureCache(nn.Module):
         if not ready or vectors is None:
             return torch.zeros_like(labels, dtype=torch.bool)
         similarities = cosine_similarity(vectors, self.vector)  # (B, classes)
-        hit = _find_hits(self.config, similarities, labels, self.threshold)
+        hit = self._choose(similarities, labels)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
         self.similarity.index_add_(0, labels, similarities.gather(1, labels[:, None])[:, 0])
         return hit
+
+    def _choose(self, similarities: Tensor, labels: Tensor) -> Tensor:
+        """Which images (B,) are left out, from their similarities (B, classes)."""
+        return _find_hits(self.config, similarities, labels, self.threshold)
 
     @torch.no_grad()
     def after_step(
@@ -400,6 +404,28 @@ class FeatureCache(nn.Module):
 
     def _per_class(self, labels: Tensor) -> Tensor:
         return labels.bincount(minlength=len(self.count)).to(self.count.dtype)
+
+
+class InvertedCache(FeatureCache):
+    """A cache that leaves out the least similar images: a control for what similarity tells.
+
+    Of each class in each batch it leaves out as many images as `FeatureCache` would with the
+    same vectors and thresholds, those least similar to the cached vector of their class.  The
+    number is kept class by class because classes differ in how similar their images are: the
+    least similar ones of a whole batch would be those of a few classes.  Where more than half
+    of a class are hits, some images would be left out by either rule.  `hits` counts the images
+    left out.
+    """
+
+    def _choose(self, similarities: Tensor, labels: Tensor) -> Tensor:
+        hit = super()._choose(similarities, labels)
+        own = similarities.gather(1, labels[:, None])[:, 0]
+        least = torch.zeros_like(hit)
+        for label in labels[hit].unique():
+            members = (labels == label).nonzero()[:, 0]
+            rising = members[own[members].argsort(stable=True)]
+            least[rising[: hit[members].sum()]] = True
+        return least
 
 
 def missing_class_probability(class_sizes: Sequence[int], batch_size: int) -> float:

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -107,6 +107,19 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class Weighing(Policy, Protocol):
+    """A policy that also sees the losses of the images trained on, and may weigh them."""
+
+    def weigh(self, losses: Tensor, index: Tensor) -> Tensor:
+        """Called with losses (M,) of kept images and their positions (M,) before the gradients.
+
+        What it returns, (M,), is averaged over the kept images of the batch in place of the
+        losses.  A batch may come in several parts.
+        """
+        ...
+
+
 def fit(
     model: nn.Module,
     images: Tensor,
@@ -126,7 +139,8 @@ def fit(
             `config.micro_batch` (None: `fmlib.models.chunk_size`) are computed in parts whose
             gradients are added up.  `config.bf16` has the convolutions and linear layers of
             a float32 model computed in bfloat16, with two to three digits.
-        policy: removes images from each batch before the step; None trains on all.
+        policy: removes images from each batch before the step; None trains on all.  One that
+            is `Weighing` also weighs the losses of the others.
         test: images and labels evaluated after every epoch.
 
     Returns:
@@ -202,7 +216,8 @@ def _step(
     loss = 0.0
     if len(chosen) > 0:
         optimizer.zero_grad(set_to_none=True)
-        loss = _add_gradients(model, images, labels, chosen, config)
+        weighing = policy if isinstance(policy, Weighing) else None
+        loss = _add_gradients(model, images, labels, chosen, weighing, config)
         counter.add_loss(loss)
         if not math.isfinite(loss):
             return loss
@@ -213,14 +228,24 @@ def _step(
 
 
 def _add_gradients(
-    model: nn.Module, images: Tensor, labels: Tensor, chosen: Tensor, config: TrainConfig
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    chosen: Tensor,
+    weighing: Weighing | None,
+    config: TrainConfig,
 ) -> float:
     """Mean loss of the chosen images; its gradient is computed and added up part by part."""
     loss = torch.zeros((), dtype=images.dtype, device=images.device)
     for part in chosen.split(config.micro_batch or chunk_size(images)):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
             outputs = model(images[part])
-        part_loss = F.nll_loss(outputs, labels[part], reduction="sum") / len(chosen)
+        if weighing is None:
+            summed = F.nll_loss(outputs, labels[part], reduction="sum")
+        else:
+            losses = F.nll_loss(outputs, labels[part], reduction="none")
+            summed = weighing.weigh(losses, part).sum()
+        part_loss = summed / len(chosen)
         part_loss.backward()
         loss += part_loss.detach()
     return loss.item()
