@@ -26,12 +26,14 @@ TIMES = "seconds"
 RELATIVE, ABSOLUTE = 1e-9, 1e-12
 SHOWN = 5
 FEWEST_SEEDS, FEWEST_PAIRS = 3, 2
-VARIED = {"seed", "threads", "rates"}
-"""Settings in which siblings may differ; rates are those of the seed's cached run."""
+VARIED = {"seed", "threads", "rates", "skip_rate", "budget"}
+"""Settings in which siblings may differ; all but the first two are the seed's cached run's."""
 
 FURTHER_HEADLINES = ("test_accuracy",)
 HEADLINES = {
     "caching": ("test_accuracy",),
+    "caching_variants": ("test_accuracy",),
+    "skipping": ("test_accuracy",),
     "adversarial_robustness": ("test_accuracy.*",),
     "feature_map_regularization": ("base.test", "after.test"),
     "exploration": ("neighbours.*", "nearest_centroid", "accuracies.test images, all.*"),

@@ -24,7 +24,17 @@ import torch
 from fmlib import data
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.grids import EXPERIMENTS
-from fmlib.records import RESULTS, Found, Provenance, Record, path_of, read_all, write
+from fmlib.records import (
+    RESULTS,
+    Found,
+    Provenance,
+    Record,
+    Unreadable,
+    path_of,
+    read,
+    read_all,
+    write,
+)
 from fmlib.training import check_device
 
 _ROOT = Path(__file__).parent.parent
@@ -83,7 +93,7 @@ def state(experiment: str, device: str = "cpu", results: Path = RESULTS) -> Stat
     for config in EXPERIMENTS[experiment].grid():
         run = Planned(experiment, config.model_copy(update={"device": device}))
         if (source := run.config.source) is not None:
-            if (needed := found.records.get(path_of(experiment, source))) is None:
+            if (needed := _needed(experiment, source, found, results)) is None:
                 waiting.append(run)
                 continue
             run = Planned(experiment, run.config.completed(needed.result))
@@ -97,6 +107,19 @@ def state(experiment: str, device: str = "cpu", results: Path = RESULTS) -> Stat
     same = [path for path, record in found.records.items() if record.config.device == device]
     outside = [path for path in same if path not in known]
     return State(found, recorded, missing, blocked, waiting, outside)
+
+
+def _needed(
+    experiment: str, source: RunConfig, found: Found, results: Path
+) -> Record[Any, Any] | None:
+    """The record that a run of an experiment waits for, of its own or of another one."""
+    if isinstance(source, EXPERIMENTS[experiment].config):
+        return found.records.get(path_of(experiment, source))
+    other = next(name for name, kind in EXPERIMENTS.items() if kind.config is type(source))
+    try:
+        return read(results / path_of(other, source))
+    except Unreadable:
+        return None
 
 
 class Code(NamedTuple):

@@ -1,5 +1,6 @@
 """Chapter 02: plain and cached training, every reading of the cache, and their controls."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from timeit import timeit
@@ -183,10 +184,11 @@ def train_once(
     settings: Training,
     dataset: Dataset,
     point: Point,
-    skipping: CacheConfig | list[list[float]] | None,
+    skipping: CacheConfig | list[list[float]] | Callable[[nn.Sequential], Policy] | None,
 ) -> Run:
-    """Train once: plainly (None), with a cache, or skipping at random at given rates.
+    """Train once: plainly (None), with a cache, skipping at random at given rates, or otherwise.
 
+    A function makes the policy for the network that will be trained.
     The same point always means the same first weights and the same batches.
     """
     train = dataset.train_images, dataset.train_labels
@@ -195,8 +197,10 @@ def train_once(
     policy: Policy | None = None
     if isinstance(skipping, CacheConfig):
         policy = _cache(model, dataset, skipping)
-    elif skipping is not None:
+    elif isinstance(skipping, list):
         policy = RandomSkip(skipping, point.seed)
+    elif skipping is not None:
+        policy = skipping(model)
     config = settings.train_config(point.epochs, point.batch_size, point.seed)
     every_epoch = test if point.test_every_epoch else None
     history = fit(model, *train, config, policy=policy, test=every_epoch)
@@ -452,15 +456,20 @@ Steps = list[tuple[str, str | int, CacheConfig | None]]
 """Option, value and the whole configuration of readings."""
 
 
-def walk(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
-    """From the printed to the released reading, one switch more at a time; plain training first."""
+def walk_steps() -> list[tuple[str, str, CacheConfig]]:
+    """The printed reading, and what each further switch makes of it; the last is the released."""
     config = PRINTED
-    steps: Steps = [("", "", None), ("", "printed", PRINTED)]
+    steps = [("", "printed", PRINTED)]
     for option in WALK:
         value = getattr(RELEASED, option)
         config = config.model_copy(update={option: value})
         steps.append((option, value, config))
-    return _readings(settings, dataset, steps)
+    return steps
+
+
+def walk(settings: CachingSettings, dataset: Dataset) -> list[Reading]:
+    """From the printed to the released reading, one switch more at a time; plain training first."""
+    return _readings(settings, dataset, [("", "", None), *walk_steps()])
 
 
 def alternatives(settings: CachingSettings, dataset: Dataset) -> list[Reading]:

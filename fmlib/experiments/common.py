@@ -179,8 +179,11 @@ class RunConfig(Training):
         raise NotImplementedError
 
     @property
-    def source(self) -> Self | None:
-        """The run whose result this one still needs before it can be made, if any."""
+    def source(self) -> "RunConfig | None":
+        """The run whose result this one still needs before it can be made, if any.
+
+        It may be one of another experiment.
+        """
         return None
 
     def completed(self, source: Any) -> Self:
