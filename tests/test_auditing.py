@@ -13,6 +13,7 @@ from fmlib.experiments import caching, grids
 from fmlib.experiments.adversarial_robustness import RobustnessRun
 from fmlib.experiments.exploration import ExplorationRun
 from fmlib.experiments.feature_map_regularization import MapRun, UndefinedLossRun
+from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import Record
 from fmlib.training import History
 from tests import tiny_experiment
@@ -248,6 +249,23 @@ def test_rates_of_random_skipping_do_not_separate_seeds() -> None:
     assert [len(family) for family in group(made).values()] == [3]
 
 
+@pytest.mark.parametrize(("rule", "given"), [("one_rate", "skip_rate"), ("stopped", "budget")])
+def test_what_is_taken_from_a_cached_run_does_not_separate_seeds(rule: str, given: str) -> None:
+    values = {"dataset": "mnist", "n_train": 9, "batch_size": 3, "rule": rule}
+    numbers = [0.3, 0.4, 0.5] if given == "skip_rate" else [3, 4, 5]
+    result = caching.Run(history=History(epochs=()), train_accuracy=None, test_accuracy=9.0)
+    made = [
+        Record[SkippingRun, caching.Run](
+            experiment="skipping",
+            config=SkippingRun.model_validate({**values, given: number, "seed": seed}),
+            result=result,
+            provenance=PROVENANCE,
+        )
+        for seed, number in enumerate(numbers)
+    ]
+    assert [len(family) for family in group(made).values()] == [3]
+
+
 def test_unusual_records_are_named_whether_better_or_worse() -> None:
     usual = [single(90.0 + seed / 10, seed) for seed in range(6)]
     assert unusual(usual, group(usual)) == []
@@ -279,6 +297,8 @@ def test_every_experiment_has_headlines() -> None:
     attacked = {"n_held_out": 5, "n_attacked": 2, "pgd_steps": 10, "restarts": 1}
     configs = {
         "caching": small(caching.CachingRun, **train, condition="plain"),
+        "caching_variants": small(caching.CachingRun, **train, condition="plain"),
+        "skipping": small(SkippingRun, **train, rule="infobatch"),
         "feature_map_regularization": small(MapRun, **maps, network="base_cnn", images="maps"),
         "adversarial_robustness": small(RobustnessRun, **maps, **attacked),
         "exploration": small(ExplorationRun, **train, n_train=100, n_embedded=100, perplexity=5),
@@ -288,6 +308,8 @@ def test_every_experiment_has_headlines() -> None:
     twins = "twin", "other twin"
     expected = {
         "caching": {"test_accuracy"},
+        "caching_variants": {"test_accuracy"},
+        "skipping": {"test_accuracy"},
         "feature_map_regularization": {"base.test", "after.test"},
         "adversarial_robustness": {
             f"test_accuracy.{name}" for name in ("base", "maps", "originals", *twins)

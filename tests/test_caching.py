@@ -29,6 +29,7 @@ from fmlib.caching import (
     RELEASED,
     CacheConfig,
     FeatureCache,
+    InvertedCache,
     class_vectors,
     early_exits,
     missing_class_probability,
@@ -465,6 +466,69 @@ def test_remembering_needs_positions() -> None:
     cache = FeatureCache(toy.pixel_cnn(), 2, config, image_shape=(1, 2, 2), images=_set(2))
     with pytest.raises(ValueError, match="index is None"):
         cache.keep(toy.flat_images(WHITE), torch.tensor([0]))
+
+
+# --- inverted ----------------------------------------------------------------------------
+
+
+def _started_inverted() -> InvertedCache:
+    """An inverted cache after one white image of class 0 and one black image of class 1."""
+    cache = InvertedCache(toy.pixel_cnn(), 2, SMALL, image_shape=(1, 2, 2))
+    cache.start_epoch()
+    assert _show(cache, [WHITE, BLACK], [0, 1]) == [True, True]
+    return cache
+
+
+def test_an_inverted_cache_leaves_out_the_least_similar_of_each_class() -> None:
+    """Two of three images of class 0 are hits, one of two of class 1.
+
+    The dark image of class 0 is nearest to class 1, so no hit, and least similar to its own
+    class; the white one of class 1 likewise.
+    """
+    pixels, labels = [WHITE, LIGHT, DARK, BLACK, WHITE], [0, 0, 0, 1, 1]
+    plain, inverted = _started(), _started_inverted()
+    assert _show(plain, pixels, labels) == [False, False, True, False, True]
+    assert _show(inverted, pixels, labels) == [True, False, False, True, False]
+    assert inverted.report()["hits"] == plain.report()["hits"] == [2.0, 1.0]
+    assert inverted.report()["trained"] == plain.report()["trained"] == [2.0, 2.0]
+
+
+def test_an_inverted_cache_is_updated_by_what_it_keeps() -> None:
+    """The class's vector stays white: the dark image is left out and the white one kept."""
+    cache = _started_inverted()
+    assert _show(cache, [WHITE, DARK], [0, 0]) == [True, False]
+    assert cache.count.tolist() == [2, 1]
+    assert cache.vector[0].tolist() == [1.0, 0.0]
+
+
+def test_an_inverted_cache_leaves_out_nothing_where_the_cache_would_not() -> None:
+    """The first batch, and a batch whose images are all nearest to the other class."""
+    cache = _started_inverted()
+    assert _show(cache, [DARK, BLACK, LIGHT], [0, 0, 1]) == [True] * 3
+
+
+@pytest.mark.parametrize("batch_size", [25, 100])
+def test_an_inverted_cache_leaves_out_as_many_and_no_more_similar_ones(batch_size: int) -> None:
+    """On digits, from the same state: as many of each class, and none above one that stays."""
+    digits = data.load("mnist", 400, 10, dtype=torch.float64)
+    model = base_cnn(dtype=torch.float64)
+    plain, inverted = FeatureCache(model), InvertedCache(model)
+    skipped = 0
+    for images, labels in zip(
+        digits.train_images.split(batch_size), digits.train_labels.split(batch_size), strict=True
+    ):
+        inverted.load_state_dict(plain.state_dict())
+        kept, other = plain.keep(images, labels), inverted.keep(images, labels)
+        assert torch.equal(
+            labels[kept].bincount(minlength=10), labels[other].bincount(minlength=10)
+        )
+        own = F.cosine_similarity(plain.vectors(images), plain.vector[labels])
+        for label in labels[~other].unique():
+            mine = labels == label
+            assert (own[mine & ~other][:, None] <= own[mine & other]).all()
+            skipped += int((mine & ~other).sum())
+        plain.after_step(images, labels, kept)
+    assert skipped > 50
 
 
 # --- against a model of dictionaries ------------------------------------------------------

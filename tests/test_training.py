@@ -291,6 +291,40 @@ def test_policy_is_asked_and_told() -> None:
         assert torch.allclose(masked.state_dict()[name], value, rtol=0, atol=1e-14)
 
 
+class Doubling(KeepClass):
+    """Also doubles every loss and writes it down."""
+
+    def __init__(self, label: int, count: int) -> None:
+        super().__init__(label)
+        self.losses = torch.full((count,), torch.nan, dtype=torch.float64)
+        self.parts: list[int] = []
+
+    def weigh(self, losses: Tensor, index: Tensor) -> Tensor:
+        self.losses[index] = losses.detach()
+        self.parts.append(len(index))
+        return 2 * losses
+
+
+def test_a_weighing_policy_sees_the_losses_and_changes_the_gradient() -> None:
+    """Doubled losses are a doubled learning rate; the losses are those before the step."""
+    images, labels = toy.random_images(8), torch.tensor([1, 0, 1, 1, 0, 1, 1, 0])
+    doubled, faster = toy.diagonal_cnn(), toy.diagonal_cnn()
+    before = nn.functional.nll_loss(toy.diagonal_cnn()(images), labels, reduction="none").detach()
+    policy = Doubling(1, 8)
+    config = TrainConfig(epochs=1, batch_size=8, micro_batch=2, learning_rate=0.1)
+    (epoch,) = fit(doubled, images, labels, config, policy=policy).epochs
+    twice = config.model_copy(update={"learning_rate": 0.2})
+    (other,) = fit(faster, images, labels, twice, policy=KeepClass(1)).epochs
+    for name, value in faster.state_dict().items():
+        assert torch.allclose(doubled.state_dict()[name], value, rtol=0, atol=1e-14)
+    assert other.loss is not None
+    assert epoch.loss == pytest.approx(2 * other.loss, rel=1e-12)
+    assert policy.parts == [2, 2, 1]
+    assert policy.losses.isnan().tolist() == [label == 0 for label in labels.tolist()]
+    kept = labels == 1
+    torch.testing.assert_close(policy.losses[kept], before[kept], rtol=1e-12, atol=0)
+
+
 def test_no_hooks_are_left() -> None:
     model = toy.diagonal_cnn()
     cache = FeatureCache(model, 2, image_shape=(1, 6, 6))
