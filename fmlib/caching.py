@@ -286,6 +286,7 @@ class FeatureCache(nn.Module):
     similarity: Tensor  # (classes,) sum over looked-up images of that to their own class
     remembered: Tensor  # (classes,) images of this epoch skipped without a look-up
     resting: Tensor  # (N,) visits for which an image of the training set will still be skipped
+    _choose = staticmethod(_find_hits)
 
     def __init__(
         self,
@@ -350,23 +351,18 @@ class FeatureCache(nn.Module):
         if not ready or vectors is None:
             return torch.zeros_like(labels, dtype=torch.bool)
         similarities = cosine_similarity(vectors, self.vector)  # (B, classes)
-        hit = self._choose(similarities, labels)
+        hit = self._choose(self.config, similarities, labels, self.threshold)
         self.looked_up += self._per_class(labels)
         self.hits += self._per_class(labels[hit])
         self.similarity.index_add_(0, labels, similarities.gather(1, labels[:, None])[:, 0])
         return hit
-
-    def _choose(self, similarities: Tensor, labels: Tensor) -> Tensor:
-        """Which images (B,) are left out, from their similarities (B, classes)."""
-        return _find_hits(self.config, similarities, labels, self.threshold)
 
     @torch.no_grad()
     def after_step(
         self, images: Tensor, labels: Tensor, kept: Tensor, index: Tensor | None = None
     ) -> None:
         """Update vectors and thresholds; takes what `keep` took, and its mask."""
-        index = self._positions(labels, index)
-        awake = self._awake
+        index, awake = self._positions(labels, index), self._awake
         members = kept if self.config.members == "kept" else awake
         if not members.any():
             self.offered += awake.sum()
@@ -417,8 +413,11 @@ class InvertedCache(FeatureCache):
     left out.
     """
 
-    def _choose(self, similarities: Tensor, labels: Tensor) -> Tensor:
-        hit = super()._choose(similarities, labels)
+    @staticmethod
+    def _choose(
+        config: CacheConfig, similarities: Tensor, labels: Tensor, threshold: Tensor
+    ) -> Tensor:
+        hit = _find_hits(config, similarities, labels, threshold)
         own = similarities.gather(1, labels[:, None])[:, 0]
         least = torch.zeros_like(hit)
         for label in labels[hit].unique():

@@ -237,8 +237,10 @@ class CachingRun(RunConfig):
 
     @property
     def cost(self) -> float:
-        """Images trained on; small batches cost a little more."""
+        """Images trained on; small batches cost a little more, maps of two layers as much again."""
         share = 1.0 if self.condition == "plain" else 0.75
+        if self.cache is not None and self.cache.layer == "both":
+            share = 2.0
         return share * self.n_train * self.epochs * (1 + 8 / self.batch_size)
 
     @property

@@ -118,7 +118,7 @@ def caching_variants_grid() -> list[RunConfig]:
 
     From the printed to the released reading (that one is in `caching_grid`) in three epochs, the
     missing class mended where batches are smallest, input scales and learning rates without a
-    cache, and Fashion-MNIST.
+    cache, and Fashion-MNIST, of which larger batches learn next to nothing in so few steps.
     """
     full, mended = {"n_train": 60_000}, RELEASED.model_copy(update={"missing_class": "ignore"})
     scales = [(scale, rate) for scale, rate in product(INPUT_SCALES, (0.01, 0.1))]
@@ -132,8 +132,8 @@ def caching_variants_grid() -> list[RunConfig]:
             fed = {"input_scale": scale, "learning_rate": rate, "batch_size": 4096, "epochs": 5}
             if (scale, rate) != ("255", 0.01):  # as released, in `caching_grid`
                 runs.append(_caching("plain", **full, **fed, seed=seed))
-        for (size, epochs), condition in product(((64, 5), (4096, 10)), CONDITIONS):
-            other = {"dataset": "fashion-mnist", "batch_size": size, "epochs": epochs}
+        for size, condition in product((64, 512), CONDITIONS):
+            other = {"dataset": "fashion-mnist", "batch_size": size, "epochs": 5}
             runs.append(_caching(condition, **full, **other, seed=seed))
     return list(runs)
 
