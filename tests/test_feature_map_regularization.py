@@ -140,7 +140,9 @@ def test_every_way_trains_as_long_and_from_the_right_weights(
     base, drawn = (found.model(dataset, seed) for seed in (7, 0))
     starts: list[tuple[int, dict[str, bool]]] = []
 
-    def watched(network: nn.Module, images: Any, labels: Any, config: TrainConfig) -> Any:
+    def watched(
+        network: nn.Module, images: Any, labels: Any, config: TrainConfig, test: Any
+    ) -> Any:
         same = {
             name: torch.equal(value, base.state_dict()[name])
             for name, value in network.state_dict().items()
@@ -148,7 +150,7 @@ def test_every_way_trains_as_long_and_from_the_right_weights(
         }
         starts.append((len(images), same))
         assert len(labels) == len(images)
-        return fit(network, images, labels, config)
+        return fit(network, images, labels, config, test=test)
 
     monkeypatch.setattr(experiment, "fit", watched)
     runs = experiment.run_ways(found, [base])

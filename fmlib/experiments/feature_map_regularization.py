@@ -29,7 +29,7 @@ from fmlib.experiments.common import (
 )
 from fmlib.features import activation_after, feature_maps
 from fmlib.map_images import WAYS, as_images, map_training_set, negative_share, repeat_images
-from fmlib.training import History, TrainConfig, evaluate, fit
+from fmlib.training import Divergence, History, TrainConfig, evaluate, fit
 
 Model = Literal["base", "maps", "originals", "blurred", "untrained"]
 MODEL_NAMES: dict[Model, str] = {
@@ -419,19 +419,18 @@ def _way_runs(settings: RegularizationSettings, base: nn.Sequential, seed: int) 
     dataset, layer, n_test = settings.load(), settings.layer, settings.study_test_images
     train, test = dataset.train_images[: settings.study_images], dataset.test_images[:n_test]
     labels, test_labels = dataset.train_labels[: len(train)], dataset.test_labels[:n_test]
-    n_maps = map_count(base, train, layer)
+    repeated = labels.repeat_interleave(map_count(base, train, layer))
     config = settings.train_config(settings.study_epochs, settings.study_batch_size, seed)
     yield WayRun(way="base", seed=seed, on_originals=evaluate(base, test, test_labels))
     for way, after in [("originals", False), *product(WAYS, (False, True))]:
         make = partial(way_images, base, way=way, layer=layer, after=after)
-        made, times = make(train), 1 if way == "each_map" else n_maps
-        tested = -(-n_test * times // n_maps)  # about as many map images as there are test images
+        made = make(train)
+        tested = -(-n_test * len(train) // len(made))  # about as many are made as test images
         made_test = make(test[:tested])
         for fresh in (False, True):
             start = None if fresh else base
-            model = _started(settings, dataset, seed, settings.networks[0], made.shape[1], start)
-            repeated = made.repeat_interleave(times, 0), labels.repeat_interleave(n_maps)
-            history = fit(model[1:], *repeated, config)
+            network = settings.networks[0]
+            model, history = _train_on(settings, dataset, network, start, (made, repeated), config)
             run = WayRun(way=way, after=after, fresh=fresh, seed=seed)
             scores: dict[str, float] = {}
             if history.divergence is None and way != "channels":
@@ -464,25 +463,160 @@ def way_images(
 
 
 def on_made(model: nn.Sequential, made: Tensor, labels: Tensor) -> float:
-    """Accuracy in percent on images (M, C, H, W) made of fewer or as many, with labels (N,)."""
+    """Accuracy in percent on images (M, C, H, W), M / N made of each image with a label (N,)."""
     return evaluate(model[1:], made, labels.repeat_interleave(len(made) // len(labels)))
 
 
-def _started(
+def _train_on(
     settings: Training,
     dataset: Dataset,
-    seed: int,
     network: models.ModelName,
-    channels: int,
     start: nn.Sequential | None,
-) -> nn.Sequential:
-    """A network for images of so many channels, with a model's weights where they fit."""
-    model = settings.model(dataset, seed, network, channels)
+    train: tuple[Tensor, Tensor],
+    config: TrainConfig,
+    test: tuple[Tensor, Tensor] | None = None,
+) -> tuple[nn.Sequential, History]:
+    """Train a network on images that bypass its scaling layer, repeated to as many as labels.
+
+    It starts with the weights of `start` where they fit.
+    """
+    made, labels = train
+    model = settings.model(dataset, config.seed, network, made.shape[1])
     own = model.state_dict()
-    kept = {} if start is None else start.state_dict()
-    fitting = {name: value for name, value in kept.items() if value.shape == own[name].shape}
-    model.load_state_dict(own | fitting)
-    return model
+    known = own if start is None else start.state_dict()
+    kept = {name: value for name, value in known.items() if value.shape == own[name].shape}
+    model.load_state_dict(own | kept)
+    repeated = made.repeat_interleave(len(labels) // len(made), 0)
+    return model, fit(model[1:], repeated, labels, config, test=test)
+
+
+RecordedWay = Literal[
+    "each_map", "each_map after", "each_map fresh", "sum_map", "mean_map", "mean_map after",
+    "originals", "originals fresh", "blurred", "untrained",
+]  # fmt: skip
+"""A way or control: maps after the activation, or weights that are not the base model's."""
+OTHER_WEIGHTS = 1000
+"""Added to a recorded run's seed for a network whose weights no other seed draws."""
+
+
+class WaysRun(RunConfig):
+    """Recorded training of one base model's copies, each on images made in another way.
+
+    All see equally many images in equally many steps, and are tested on original images.
+    """
+
+    ways: tuple[RecordedWay, ...]
+    batch_size: Count = 256
+    epochs: Count = 5
+    map_epochs: Count = 10
+    map_images: Count = 6000
+    layer: str = "conv1"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if len(set(self.ways)) != len(self.ways) or not self.ways:
+            raise ValueError(f"ways are {self.ways}; give each once, at least one")
+        if self.map_images > self.n_train:
+            raise ValueError(
+                f"map_images is {self.map_images}; give at most n_train = {self.n_train}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """Dataset, images, input scale, and the first and the last way."""
+        ways = f"{self.ways[0]}-to-{self.ways[-1]}".replace("_", "-").replace(" ", "-")
+        return f"{self.dataset}-{self.n_train}-{self.input_scale}-{ways}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on."""
+        return self.epochs * self.n_train + 15 * self.map_images * self.map_epochs * len(self.ways)
+
+    def run(self) -> "Ways":
+        """Train the base model, then its copies one after the other."""
+        dataset = self.load()
+        seeds = self.seed, self.seed + OTHER_WEIGHTS
+        base, untrained = (self.model(dataset, seed) for seed in seeds)
+        train = dataset.train_images, dataset.train_labels
+        fit(base, *train, self.train_config(self.epochs, self.batch_size, self.seed))
+        images, labels = (part[: self.map_images] for part in train)
+        rough, sigma = training_sets(base, untrained, images, labels, self.layer)[1:]
+        made_by = partial(_recorded_images, base, untrained, layer=self.layer, sigma=sigma)
+        trained = {
+            way: self._further(dataset, base, way, partial(made_by, way=way)) for way in self.ways
+        }
+        return Ways(base=accuracy(base, dataset), roughness=rough, sigma=sigma, trained=trained)
+
+    def _further(
+        self,
+        dataset: Dataset,
+        base: nn.Sequential,
+        way: RecordedWay,
+        make: Callable[[Tensor], Tensor],
+    ) -> "WayTrained":
+        images, labels = dataset.train_images, dataset.train_labels
+        made = make(images[: self.map_images])
+        repeated = labels[: self.map_images].repeat_interleave(map_count(base, images, self.layer))
+        start = None if "fresh" in way else base
+        config = self.train_config(self.map_epochs, self.batch_size, self.seed)
+        test = base[0](dataset.test_images), dataset.test_labels
+        model, history = _train_on(self, dataset, "base_cnn", start, (made, repeated), config, test)
+        tested = -(-self.n_test * self.map_images // len(made))  # about as many made as test images
+        made_test = make(dataset.test_images[:tested])
+        return WayTrained(
+            tests=tuple(history.test_accuracies),
+            losses=tuple(epoch.loss for epoch in history.epochs),
+            after=accuracy(model, dataset, history.test_accuracies[-1]),
+            on_made=on_made(model, made_test, dataset.test_labels[:tested]),
+            divergence=history.divergence,
+        )
+
+
+def _recorded_images(
+    base: nn.Sequential,
+    untrained: nn.Sequential,
+    images: Tensor,
+    *,
+    way: RecordedWay,
+    layer: str,
+    sigma: float,
+) -> Tensor:
+    """Images made of images, as `way_images` gives them; `sigma` is for `blurred`."""
+    name = way.split()[0]
+    if name == "blurred":
+        return way_images(base, _blurred(images, sigma), way="originals", layer=layer)
+    if name == "untrained":
+        return way_images(untrained, images, way="each_map", layer=layer)
+    return way_images(base, images, way=name, layer=layer, after="after" in way)
+
+
+class WayTrained(Result):
+    """What training on images made in one way led to; accuracies in percent.
+
+    `tests` is the accuracy on original test images after each epoch, `losses` each epoch's mean
+    loss, None where it is no number.  `after` is measured on the originals with the last weights,
+    `on_made` on images made of the first test images in the same way.
+    """
+
+    tests: tuple[float, ...]
+    losses: tuple[float | None, ...]
+    after: Accuracy
+    on_made: float
+    divergence: Divergence | None
+
+
+class Ways(Result):
+    """A base model, and what each way made of it.
+
+    `roughness` is that of the originals and of the map images; `sigma`, in pixels, blurs the
+    originals from one to the other.
+    """
+
+    base: Accuracy
+    roughness: tuple[float, float]
+    sigma: float
+    trained: dict[RecordedWay, WayTrained]
 
 
 BASE_RATES: dict[InputScale, float] = {
