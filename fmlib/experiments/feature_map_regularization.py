@@ -40,7 +40,9 @@ MODEL_NAMES: dict[Model, str] = {
     "untrained": "control: untrained maps",
 }
 MODELS = tuple(MODEL_NAMES)
-Networks = Annotated[tuple[models.ModelName, ...], Field(strict=False, min_length=1)]
+Networks = Annotated[
+    tuple[Literal["base_cnn", "fashion_cnn"], ...], Field(strict=False, min_length=1)
+]
 Scales = Annotated[tuple[InputScale, ...], Field(strict=False, min_length=1)]
 
 
