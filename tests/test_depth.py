@@ -114,7 +114,10 @@ def test_combinations_that_mean_nothing_are_refused(values: dict[str, Any], mess
 # --- grids --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+FURTHER = ("map_ways", "attacks", "embeddings", "early_exits", "cache_depth")
+
+
+@pytest.mark.parametrize("name", FURTHER)
 def test_no_run_of_a_grid_is_there_twice_and_sources_are_there(name: str) -> None:
     kind = EXPERIMENTS[name]
     runs = kind.grid()
