@@ -39,6 +39,11 @@ HEADLINES = {
     "exploration": ("neighbours.*", "nearest_centroid", "accuracies.test images, all.*"),
     "cache_stages": ("late.threshold.*",),
     "undefined_losses": ("trials.*.negative_share",),
+    "map_ways": ("base.test", "trained.*.after.test"),
+    "attacks": ("test_accuracy.*",),
+    "embeddings": ("neighbours.*",),
+    "early_exits": ("network", "exits.*.accuracy"),
+    "cache_depth": ("test_accuracy",),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""
 

@@ -9,6 +9,7 @@ without the scaling, for inputs such as feature maps that are not images in [0, 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 InputScale = Literal["255", "unit", "standardized"]
 Activation = Literal["relu", "leaky_relu"]
-ModelName = Literal["base_cnn", "fashion_cnn"]
+ModelName = Literal["base_cnn", "fashion_cnn", "deep_cnn"]
 ImageShape = tuple[int, int, int]
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
@@ -173,9 +174,50 @@ def fashion_cnn(
         )
 
 
+DEEP_WIDTHS = (16, 32, 64, 64)
+"""Maps of each convolution of `deep_cnn`."""
+
+
+def deep_cnn(
+    image_shape: ImageShape = (3, 32, 32),
+    n_classes: int = 10,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+) -> nn.Sequential:
+    """A small network in the manner of VGG (Simonyan and Zisserman 2015), for colour images.
+
+    Four 3x3 convolutions with padding 1 to 16, 32, 64 and 64 maps, each followed by max pooling
+    and ReLU, then two linear layers (64 hidden units) and log-softmax.  Arguments as for
+    `base_cnn`, images of at least 16x16 pixels; the default first layer changes nothing (0..1).
+    """
+    channels, height, width = image_shape
+    if min(height, width) < 16:
+        raise ValueError(f"images are {height}x{width}; deep_cnn needs at least 16x16 pixels")
+    flat = DEEP_WIDTHS[-1] * (height // 16) * (width // 16)
+    with _seeded(seed):
+        blocks: dict[str, nn.Module] = {}
+        for number, (before, maps) in enumerate(pairwise((channels, *DEEP_WIDTHS)), start=1):
+            blocks[f"conv{number}"] = nn.Conv2d(before, maps, 3, padding=1, dtype=dtype)
+            blocks[f"pool{number}"] = MaxPool2d(2)
+            blocks[f"act{number}"] = nn.ReLU()
+        return _network(
+            dtype,
+            scale=scale or scale_layer("unit", dtype),
+            **blocks,
+            flatten=nn.Flatten(),
+            fc1=nn.Linear(flat, 64, dtype=dtype),
+            act5=nn.ReLU(),
+            fc2=nn.Linear(64, n_classes, dtype=dtype),
+            log_softmax=nn.LogSoftmax(dim=1),
+        )
+
+
 NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
     "base_cnn": base_cnn,
     "fashion_cnn": fashion_cnn,
+    "deep_cnn": deep_cnn,
 }
 
 

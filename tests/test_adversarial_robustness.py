@@ -1,7 +1,7 @@
-"""The signs of gradient masking: seen on a network that hides its gradients, and on it alone."""
+"""Signs of gradient masking, seen where gradients are hidden alone; recorded attacks."""
 
 from collections import OrderedDict
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,12 +10,17 @@ from torch import Tensor, nn
 from fmlib import chapters, tables
 from fmlib.experiments import adversarial_robustness
 from fmlib.experiments.adversarial_robustness import (
+    VICTIMS,
+    Attacks,
+    AttacksRun,
     Own,
     Perturbation,
     Robustness,
+    RobustnessRun,
     Trained,
     Victim,
 )
+from fmlib.experiments.feature_map_regularization import MODELS
 from tests import toy
 
 ROWS = [[1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]]
@@ -84,3 +89,82 @@ def test_one_model_alone_right_is_counted_image_by_image(run: Robustness) -> Non
     assert (outcome.n, outcome.only_base, outcome.only_maps) == (20, 0, 0)
     outcome = run.outcome("own fgsm", 0.25)
     assert (outcome.n, outcome.only_base, outcome.only_maps) == (20, 20, 0)
+
+
+# --- recorded attacks ---------------------------------------------------------------------
+
+SMALL: dict[str, Any] = {
+    "dataset": "mnist", "n_train": 100, "n_test": 40, "n_held_out": 30, "seed": 1,
+    "precision": "float64", "input_scale": "unit", "learning_rate": 0.1, "batch_size": 10,
+    "epochs": 2, "map_epochs": 1, "map_images": 4, "n_attacked": 20, "pgd_steps": 10,
+    "restarts": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def attacked() -> Attacks:
+    """A tiny recorded run."""
+    return AttacksRun(epsilons=(0.1,), curve=(0.05, 1.0), queries=20, **SMALL).run()
+
+
+def test_recorded_attacks_meet_the_models_of_figure_10(attacked: Attacks) -> None:
+    """Base model, map model and control are those of the other recorded runs of that seed."""
+    other = RobustnessRun(epsilons=(0.05, 1.0), **SMALL).run()
+    assert tuple(attacked.test_accuracy) == MODELS
+    for name in VICTIMS:
+        assert attacked.test_accuracy[name] == other.test_accuracy[name]
+    compared = [j for j in attacked.judgements if not j.perturbation.startswith("own")]
+    assert len(compared) == 1 + 2 * 2
+    for judgement in compared:
+        outcome = other.outcome(judgement.perturbation, judgement.eps)
+        assert judgement.n == outcome.n == 30
+        for name in VICTIMS:
+            assert judgement.accuracy[name] == outcome.accuracy[name]
+        assert judgement.only["base"]["maps"] == outcome.only_base
+        assert judgement.only["maps"]["base"] == outcome.only_maps
+    assert attacked.chance == other.chance
+    assert attacked.divergences == {}
+
+
+def test_each_model_is_attacked_by_itself(attacked: Attacks) -> None:
+    found = {(j.perturbation, j.eps): j for j in attacked.judgements}
+    own = [key for key in found if key[0].startswith("own")]
+    assert own == [
+        *(("own fgsm", 0.05), ("own fgsm", 1.0), ("own restarts", 0.1), ("own squares", 0.1))
+    ]
+    assert found["own squares", 0.1].n == found["own restarts", 0.1].n == 20
+    for eps in (0.05, 1.0):
+        by_base = found["fgsm on base", eps]
+        assert found["own fgsm", eps].accuracy["base"] == by_base.accuracy["base"]
+    for name in MODELS:
+        assert found["own fgsm", 0.05].accuracy[name] <= found["unchanged", 0.0].accuracy[name]
+
+
+def test_counts_of_images_that_one_model_alone_gets_right_add_up(attacked: Attacks) -> None:
+    for judgement in attacked.judgements:
+        right = {name: share * judgement.n / 100 for name, share in judgement.accuracy.items()}
+        for one, others in judgement.only.items():
+            assert list(others) == [name for name in MODELS if name != one]
+            for other, count in others.items():
+                both = right[one] - count
+                assert both == pytest.approx(right[other] - judgement.only[other][one])
+                assert -1e-9 <= both <= judgement.n
+
+
+def test_only_by_hand() -> None:
+    one, other = torch.tensor([True, True, False, True]), torch.tensor([True, False, True, False])
+    assert adversarial_robustness._only(one, other) == 2
+    assert adversarial_robustness._only(other, one) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"n_attacked": 31}, "n_attacked is 31; give at most n_held_out = 30"),
+        ({"map_images": 101}, "map_images is 101; give at most n_train = 100"),
+        ({"curve": (1.5,)}, "less than or equal to 1"),
+    ],
+)
+def test_recorded_attacks_refuse(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AttacksRun.model_validate({**SMALL, **values})

@@ -10,9 +10,10 @@ import pytest
 from fmlib import auditing, recording, records
 from fmlib.auditing import Member, by_rounding, by_seeds, choose, compare, group, matches, unusual
 from fmlib.experiments import caching, grids
-from fmlib.experiments.adversarial_robustness import RobustnessRun
-from fmlib.experiments.exploration import ExplorationRun
-from fmlib.experiments.feature_map_regularization import MapRun, UndefinedLossRun
+from fmlib.experiments.adversarial_robustness import AttacksRun, RobustnessRun
+from fmlib.experiments.depth import DepthRun, ExitsRun
+from fmlib.experiments.exploration import EmbeddingsRun, ExplorationRun
+from fmlib.experiments.feature_map_regularization import MODELS, MapRun, UndefinedLossRun, WaysRun
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import Record
 from fmlib.training import History
@@ -304,6 +305,11 @@ def test_every_experiment_has_headlines() -> None:
         "exploration": small(ExplorationRun, **train, n_train=100, n_embedded=100, perplexity=5),
         "cache_stages": small(caching.StagesRun, **train),
         "undefined_losses": small(UndefinedLossRun, images=2, batch_size=10, activation="relu"),
+        "map_ways": small(WaysRun, **maps, ways=("originals", "mean_map after")),
+        "attacks": small(AttacksRun, **maps, **attacked, queries=2),
+        "embeddings": small(EmbeddingsRun, n_train=100, perplexity=5, neighbours=3),
+        "early_exits": small(ExitsRun, **train),
+        "cache_depth": small(DepthRun, **train, condition="plain"),
     }
     twins = "twin", "other twin"
     expected = {
@@ -320,6 +326,17 @@ def test_every_experiment_has_headlines() -> None:
         },
         "cache_stages": {f"late.threshold.{digit}" for digit in range(10)},
         "undefined_losses": {f"trials.{number}.negative_share" for number in range(10)},
+        "map_ways": {
+            *("base.test", "trained.originals.after.test"),
+            "trained.mean_map after.after.test",
+        },
+        "attacks": {f"test_accuracy.{name}" for name in MODELS},
+        "embeddings": {"neighbours.PCA", "neighbours.t-SNE"},
+        "early_exits": {
+            "network",
+            *(f"exits.{kind}{n}.accuracy" for kind in ("conv", "pool", "act") for n in (1, 2)),
+        },
+        "cache_depth": {"test_accuracy"},
     }
     assert configs.keys() == grids.EXPERIMENTS.keys() - {NAME}
     for name, config in configs.items():

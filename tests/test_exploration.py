@@ -318,3 +318,16 @@ def test_points_of_every_space_are_those_of_the_first_images(space: Any) -> None
     assert torch.equal(found.labels, dataset.train_labels[:100])
     assert found.chance == pytest.approx(found.labels.bincount().max().item())
     assert found.chance < found.accuracy <= 100
+
+
+def test_all_images_are_embedded_training_and_test_together() -> None:
+    run = experiment.EmbeddingsRun(
+        dataset="mnist", n_train=90, n_test=60, perplexity=5, neighbours=3, seed=0
+    )
+    dataset = run.load()
+    images = torch.cat((dataset.train_images, dataset.test_images))
+    labels = torch.cat((dataset.train_labels, dataset.test_labels))
+    found = run.run().neighbours
+    assert list(found) == ["PCA", "t-SNE"]
+    assert found["PCA"] == exploration.knn_accuracy(exploration.pca(images), labels, 3)
+    assert found["t-SNE"] > found["PCA"]

@@ -1,7 +1,7 @@
 """Chapter 03's experiment at tiny sizes: its controls, its ways, its first steps."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,7 +10,16 @@ from torch import nn
 from fmlib import chapters, map_images
 from fmlib.experiments import feature_map_regularization as experiment
 from fmlib.experiments.common import trained_copy
-from fmlib.experiments.feature_map_regularization import RegularizationSettings, Row, Trial
+from fmlib.experiments.feature_map_regularization import (
+    MapRun,
+    RecordedWay,
+    RegularizationSettings,
+    Row,
+    Trial,
+    Ways,
+    WaysRun,
+    way_images,
+)
 from fmlib.training import TrainConfig, evaluate, fit
 from tests import toy
 
@@ -140,7 +149,9 @@ def test_every_way_trains_as_long_and_from_the_right_weights(
     base, drawn = (found.model(dataset, seed) for seed in (7, 0))
     starts: list[tuple[int, dict[str, bool]]] = []
 
-    def watched(network: nn.Module, images: Any, labels: Any, config: TrainConfig) -> Any:
+    def watched(
+        network: nn.Module, images: Any, labels: Any, config: TrainConfig, test: Any
+    ) -> Any:
         same = {
             name: torch.equal(value, base.state_dict()[name])
             for name, value in network.state_dict().items()
@@ -148,7 +159,7 @@ def test_every_way_trains_as_long_and_from_the_right_weights(
         }
         starts.append((len(images), same))
         assert len(labels) == len(images)
-        return fit(network, images, labels, config)
+        return fit(network, images, labels, config, test=test)
 
     monkeypatch.setattr(experiment, "fit", watched)
     runs = experiment.run_ways(found, [base])
@@ -171,6 +182,101 @@ def test_a_way_that_diverges_has_no_accuracy() -> None:
     runs = experiment.run_ways(found, [found.model(found.load(), 0)])
     assert {run.on_maps for run in runs} == {None}
     assert [run.on_originals for run in runs if run.way != "base"] == [None] * 18
+
+
+# --- recorded ways ------------------------------------------------------------------------
+
+SMALL: dict[str, Any] = {
+    "dataset": "mnist", "n_train": 100, "n_test": 50, "seed": 5, "precision": "float64",
+    "input_scale": "unit", "learning_rate": 0.1, "batch_size": 10, "epochs": 1,
+    "map_epochs": 2, "map_images": 4,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ways() -> Ways:
+    """All recorded ways at a tiny size."""
+    return WaysRun(ways=get_args(RecordedWay), **SMALL).run()
+
+
+def test_every_recorded_way_is_tested_after_every_epoch(ways: Ways) -> None:
+    assert tuple(ways.trained) == get_args(RecordedWay)
+    for way in ways.trained.values():
+        assert len(way.tests) == len(way.losses) == 2
+        assert way.tests[-1] == way.after.test
+        assert way.divergence is None
+
+
+@pytest.mark.parametrize(("way", "images"), [("each_map", "maps"), ("originals", "originals")])
+def test_recorded_ways_are_the_rows_of_figure_9(ways: Ways, way: RecordedWay, images: Any) -> None:
+    row = MapRun(network="base_cnn", images=images, **SMALL).run()
+    found = ways.trained[way]
+    assert (ways.base, found.after) == (row.base, row.after)
+    assert list(found.tests) == row.history.test_accuracies
+    assert list(found.losses) == [epoch.loss for epoch in row.history.epochs]
+    if images == "maps":
+        assert found.on_made == row.on_maps
+    else:
+        assert found.on_made == found.after.test
+
+
+def test_recorded_ways_differ(ways: Ways) -> None:
+    """Here the maps are smoother than the originals."""
+    assert ways.sigma > 0
+    losses = {way: found.losses for way, found in ways.trained.items()}
+    assert len(set(losses.values())) == len(losses)
+
+
+def test_recorded_controls_without_blur_and_with_other_weights(
+    ways: Ways, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blurred originals are then the originals; other weights have other maps."""
+    monkeypatch.setattr(map_images, "equal_blur", lambda images, target: 0.0)
+    monkeypatch.setattr(experiment, "OTHER_WEIGHTS", 0)
+    controls: tuple[RecordedWay, ...] = ("originals", "blurred", "untrained")
+    found = WaysRun(ways=controls, **SMALL).run()
+    assert found.sigma == 0
+    assert found.trained["blurred"] == found.trained["originals"] == ways.trained["originals"]
+    assert found.trained["untrained"].losses != ways.trained["untrained"].losses
+
+
+def test_way_images_by_hand() -> None:
+    """Of flat images of 1/2 the toy's maps are 0 and 1; with a border of zeros."""
+    model, images = toy.diagonal_cnn(), torch.full((1, 1, 6, 6), 0.5, dtype=toy.DTYPE)
+    inside = torch.zeros(6, 6, dtype=toy.DTYPE)
+    inside[:5, :5] = 1
+    found = {
+        way: way_images(model, images, way=way, layer="conv1")
+        for way in ("each_map", "sum_map", "mean_map", "originals")
+    }
+    assert torch.equal(found["each_map"], torch.stack((0 * inside, inside))[:, None])
+    assert torch.equal(found["sum_map"][0, 0], inside)
+    assert torch.equal(found["mean_map"][0, 0], inside / 2)
+    assert torch.equal(found["originals"], images)
+
+
+def test_way_images_after_the_activation_have_nothing_below_zero() -> None:
+    model, images = toy.diagonal_cnn(), toy.random_images(5)
+    before, after = (
+        way_images(model, images, way="each_map", layer="conv1", after=after)
+        for after in (False, True)
+    )
+    assert before.min() < 0
+    assert torch.equal(after, before.clamp_min(0))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ways": ()}, r"ways are \(\); give each once"),
+        ({"ways": ("originals", "originals")}, "give each once"),
+        ({"ways": ("channels",)}, "each_map"),
+        ({"map_images": 101}, "map_images is 101; give at most n_train = 100"),
+    ],
+)
+def test_recorded_ways_refuse(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        WaysRun.model_validate({"ways": ("originals",), **SMALL, **values})
 
 
 # --- undefined losses --------------------------------------------------------------------

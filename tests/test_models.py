@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fmlib import models
 from fmlib.models import (
     base_cnn,
+    deep_cnn,
     fashion_cnn,
     layer_table,
     multiply_adds,
@@ -49,6 +50,25 @@ def test_layer_table_of_fashion_cnn() -> None:
     assert shapes["log_softmax"] == (10,)
 
 
+def test_layer_table_of_deep_cnn() -> None:
+    """Every block halves height and width: 32, 16, 8, 4, 2."""
+    shapes = {name: shape for name, _, shape in layer_table(deep_cnn(), (3, 32, 32))}
+    blocks = zip((1, 2, 3, 4), (16, 32, 64, 64), (32, 16, 8, 4), strict=True)
+    for number, maps, size in blocks:
+        assert shapes[f"conv{number}"] == (maps, size, size)
+        half = (maps, size // 2, size // 2)
+        assert shapes[f"pool{number}"] == shapes[f"act{number}"] == half
+    assert (shapes["flatten"], shapes["fc1"], shapes["fc2"]) == ((256,), (64,), (10,))
+
+
+def test_multiply_adds_of_deep_cnn_by_hand() -> None:
+    costs = [cost for cost in multiply_adds(deep_cnn(), (3, 32, 32)) if cost]
+    assert costs == [
+        *(1024 * 16 * 3 * 9, 256 * 32 * 16 * 9, 64 * 64 * 32 * 9, 16 * 64 * 64 * 9),
+        *(256 * 64, 64 * 10),
+    ]
+
+
 def test_multiply_adds_by_hand() -> None:
     conv1, conv2 = 24 * 24 * 15 * 25, 8 * 8 * 30 * 15 * 25
     expected = [0, conv1, 0, 0, conv2, 0, 0, 0, 480 * 64, 0, 64 * 10, 0]
@@ -58,6 +78,8 @@ def test_multiply_adds_by_hand() -> None:
 def test_parameter_counts_by_hand() -> None:
     base = (15 * 25 + 15) + (30 * 15 * 25 + 30) + (480 * 64 + 64) + (64 * 10 + 10)
     fashion = (32 * 9 + 32) + (64 * 32 * 9 + 64) + (2304 * 600 + 600) + (600 * 120 + 120) + 1210
+    deep = 9 * (3 * 16 + 16 * 32 + 32 * 64 + 64 * 64) + 16 + 32 + 64 + 64 + 256 * 64 + 64 + 650
+    assert parameter_count(deep_cnn()) == deep
     assert parameter_count(base_cnn()) == base == 43_104
     assert parameter_count(fashion_cnn()) == fashion == 1_475_146
 
@@ -69,6 +91,8 @@ def test_parameter_counts_by_hand() -> None:
         (base_cnn, (1, 16, 20), 30 * 1 * 2),
         (fashion_cnn, (3, 32, 32), 64 * 7 * 7),
         (fashion_cnn, (2, 8, 13), 64 * 1 * 2),
+        (deep_cnn, (1, 28, 28), 64 * 1 * 1),
+        (deep_cnn, (2, 16, 47), 64 * 1 * 2),
     ],
 )
 def test_other_image_sizes(
@@ -81,14 +105,14 @@ def test_other_image_sizes(
     assert torch.allclose(out.exp().sum(dim=1), torch.ones(3))
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn])
 def test_seed_decides_the_weights(build: Callable[..., nn.Sequential]) -> None:
     first = toy.snapshot(build(seed=3))
     assert toy.unchanged(build(seed=3), first)
     assert not torch.equal(build(seed=4).state_dict()["conv1.weight"], first["conv1.weight"])
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn])
 def test_global_generator_is_untouched(build: Callable[..., nn.Sequential]) -> None:
     before = torch.random.get_rng_state()
     build(seed=5)
@@ -145,6 +169,7 @@ def test_standardized_constant_images_stay_finite() -> None:
 def test_default_scales_of_the_networks() -> None:
     assert base_cnn().state_dict()["scale.factor"].item() == 255
     assert fashion_cnn().state_dict()["scale.factor"].item() == 1
+    assert deep_cnn().state_dict()["scale.factor"].item() == 1
     unit = base_cnn(scale=scale_layer("unit", torch.float32))
     assert unit.state_dict()["scale.factor"].item() == 1
 
@@ -154,6 +179,7 @@ def test_default_scales_of_the_networks() -> None:
     [
         (base_cnn, {"image_shape": (1, 15, 28)}, "images are 15x28; base_cnn needs at least 16x16"),
         (fashion_cnn, {"image_shape": (1, 28, 7)}, "images are 28x7; fashion_cnn needs at least"),
+        (deep_cnn, {"image_shape": (3, 32, 15)}, "images are 32x15; deep_cnn needs at least 16x16"),
         (base_cnn, {"activation": "tanh"}, "activation 'tanh' is not known; choose one of"),
         (scale_layer, {"input_scale": "256"}, "input_scale '256' is not known; choose one of 255"),
         (scale_layer, {"input_scale": "standardized"}, "'standardized' needs images"),

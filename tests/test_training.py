@@ -169,7 +169,7 @@ def _losses_of_a_plain_loop(
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-3)], ids=str
 )
-@pytest.mark.parametrize("network", ["base_cnn", "fashion_cnn"])
+@pytest.mark.parametrize("network", ["base_cnn", "fashion_cnn", "deep_cnn"])
 def test_fit_equals_a_plain_loop_over_whole_batches(
     network: models.ModelName, dtype: torch.dtype, tolerance: float
 ) -> None:
@@ -177,7 +177,8 @@ def test_fit_equals_a_plain_loop_over_whole_batches(
     digits = data.load("mnist", 300, 10, dtype=dtype)
     images, labels = digits.train_images, digits.train_labels
     fast, plain = (
-        models.NETWORKS[network](dtype=dtype, scale=scale_layer("unit", dtype)) for _ in range(2)
+        models.NETWORKS[network](digits.image_shape, dtype=dtype, scale=scale_layer("unit", dtype))
+        for _ in range(2)
     )
     for name, layer in list(plain.named_children()):
         if isinstance(layer, nn.MaxPool2d):

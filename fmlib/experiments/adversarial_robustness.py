@@ -1,9 +1,9 @@
 """Chapter 04: base model and feature-map model on perturbed images, with controls."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, TypeVar, get_args
 
 import torch
 from pydantic import Field, model_validator
@@ -18,8 +18,15 @@ from fmlib.experiments.common import (
     setting,
     trained_copy,
 )
-from fmlib.map_images import map_training_set, repeat_images
-from fmlib.training import Divergence, evaluate, fit, predict
+from fmlib.experiments.feature_map_regularization import (
+    FROM_MAPS,
+    OTHER_WEIGHTS,
+    Model,
+    Sets,
+    map_sets,
+    training_sets,
+)
+from fmlib.training import Divergence, History, evaluate, fit, predict
 
 Live = Literal["base", "maps", "originals"]
 Victim = Literal[Live, "twin", "other twin"]
@@ -35,6 +42,8 @@ Shared = Literal[
 Own = Literal["own fgsm", "own pgd", "own restarts", "own squares"]
 Perturbation = Shared | Own
 """Shared: all models see the same images.  Own: each sees those made against itself."""
+STRONGEST: tuple[Own, ...] = ("own restarts", "own squares")
+"""The strongest attacks with gradients and without."""
 FGSM_ON: dict[Victim, Shared] = {
     "base": "fgsm on base",
     "maps": "fgsm on maps",
@@ -52,15 +61,13 @@ PGD_ON: dict[Victim, Shared] = {
 SignOfMasking = Literal[
     "iterated", "transfer", "gradient-free", "no gradient", "eps 1", "eps 1 iterated"
 ]
+Name = TypeVar("Name", bound=str)
 Eps = Annotated[float, Field(ge=0, le=1)]
 Epsilons = Annotated[tuple[Eps, ...], Field(strict=False, min_length=1)]
 
 
-class RobustnessRun(RunConfig):
-    """One recorded seed of Figure 10: base model, map model, control, and two twins.
-
-    A twin is a base model of another seed, trained on no feature maps.
-    """
+class AttackedRun(RunConfig):
+    """What recorded runs of Figure 10 have in common: training, held-out images, PGD."""
 
     n_held_out: Count = 10_000
     batch_size: Count = 64
@@ -77,6 +84,13 @@ class RobustnessRun(RunConfig):
     def images_needed(self) -> int:
         """Training images and held-out images."""
         return self.n_train + self.n_held_out
+
+
+class RobustnessRun(AttackedRun):
+    """One recorded seed of Figure 10: base model, map model, control, and two twins.
+
+    A twin is a base model of another seed, trained on no feature maps.
+    """
 
     @property
     def label(self) -> str:
@@ -97,6 +111,60 @@ class RobustnessRun(RunConfig):
             twin, accuracy = train_base(self, self.seed + 1000 * number)
             trained.models[name], trained.test_accuracy[name] = twin, accuracy
         return _transferred(trained, self)
+
+
+class AttacksRun(AttackedRun):
+    """One recorded seed of the base model and its four copies, each attacked by itself.
+
+    On all held-out images FGSM and random signs at every eps of `curve`; on the first
+    `n_attacked` ones PGD and the Square Attack at every eps of `epsilons`.
+    """
+
+    epsilons: tuple[Eps, ...] = (0.15, 0.25)
+    curve: tuple[Eps, ...] = (0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
+    n_attacked: Count = 500
+    queries: Count = 1000
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name, limit in (("map_images", "n_train"), ("n_attacked", "n_held_out")):
+            count, most = getattr(self, name), getattr(self, limit)
+            if count > most:
+                raise ValueError(f"{name} is {count}; give at most {limit} = {most}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """Dataset, number of images and input scale."""
+        return f"{self.dataset}-{self.n_train}-{self.input_scale}"
+
+    @property
+    def cost(self) -> float:
+        """Images that gradients are computed of; a query costs a third of one."""
+        tries = self.pgd_steps * (1 + self.restarts) + self.queries / 3
+        attacked = self.n_attacked * len(self.epsilons) * tries
+        copies = 4 * 15 * self.map_images * self.map_epochs
+        return self.n_train * self.epochs + copies + 5 * attacked
+
+    def run(self) -> "Attacks":
+        """Train the five models, perturb the held-out images, judge every model on them."""
+        dataset, n, chosen = self.load(), self.n_train, self.map_images
+        base, _ = train_base(self, self.seed)
+        untrained = self.model(dataset, self.seed + OTHER_WEIGHTS)
+        some = dataset.train_images[:chosen], dataset.train_labels[:chosen]
+        made = training_sets(base, untrained, *some, self.layer)
+        copies = _copies(self, base, made.sets, self.seed)
+        models: dict[Model, nn.Sequential] = {"base": base}
+        models |= {name: model for name, (model, _) in copies.items()}
+        test = dataset.test_images, dataset.test_labels
+        held_out = dataset.train_images[n:], dataset.train_labels[n:]
+        return Attacks(
+            test_accuracy={name: evaluate(model, *test) for name, model in models.items()},
+            judgements=tuple(_judgements(self, models, *held_out)),
+            chance=_chance(held_out[1]),
+            sigma=made.sigma,
+            divergences={name: h.divergence for name, (_, h) in copies.items() if h.divergence},
+        )
 
 
 class RobustnessSettings(Settings):
@@ -223,6 +291,33 @@ class Robustness(Result):
         }
 
 
+class Judgement(Result):
+    """How the models fare under one perturbation of n images; accuracies in percent.
+
+    `only[one][other]` counts the images that `one` gets right and `other` does not.
+    """
+
+    perturbation: Perturbation
+    eps: float
+    n: int
+    accuracy: dict[Model, float]
+    only: dict[Model, dict[Model, int]]
+
+
+class Attacks(Result):
+    """Base model and copies under attack; accuracies in percent, by model.
+
+    `chance` is the share of the held-out images' most frequent class; `sigma`, in pixels, is the
+    blur of the blurred originals; `divergences` are those of the copies that have one.
+    """
+
+    test_accuracy: dict[Model, float]
+    judgements: tuple[Judgement, ...]
+    chance: float
+    sigma: float
+    divergences: dict[Model, Divergence]
+
+
 class Examples(NamedTuple):
     """A few held-out images and what an attack of equal eps makes of them.
 
@@ -246,7 +341,7 @@ class Trained(NamedTuple):
 
 
 def train_base(
-    settings: RobustnessSettings | RobustnessRun, seed: int
+    settings: RobustnessSettings | AttackedRun, seed: int
 ) -> tuple[nn.Sequential, float]:
     """A base model, and its accuracy on the test images."""
     dataset, n = settings.load(), settings.n_train
@@ -256,7 +351,7 @@ def train_base(
     return base, evaluate(base, dataset.test_images, dataset.test_labels)
 
 
-def train(settings: RobustnessSettings | RobustnessRun, seed: int) -> Trained:
+def train(settings: RobustnessSettings | AttackedRun, seed: int) -> Trained:
     """Base model, its copy trained on feature maps, and its copy trained on the originals.
 
     Every original is repeated as often as it has maps, so that both copies see equally many
@@ -265,16 +360,26 @@ def train(settings: RobustnessSettings | RobustnessRun, seed: int) -> Trained:
     dataset, n, chosen = settings.load(), settings.n_train, settings.map_images
     images, labels = dataset.train_images, dataset.train_labels
     base, clean = train_base(settings, seed)
-    config = settings.train_config(settings.map_epochs, settings.batch_size, seed)
-    made = map_training_set(base, images[:chosen], labels[:chosen], settings.layer)
-    repeated = repeat_images(images[:chosen], labels[:chosen], len(made[0]) // chosen)
-    maps, history = trained_copy(base, *made, config, maps=True)
-    originals, _ = trained_copy(base, *repeated, config)
+    sets = map_sets(base, images[:chosen], labels[:chosen], settings.layer)
+    copies = _copies(settings, base, sets, seed)
+    maps, originals = (copies[name][0] for name in ("maps", "originals"))
     trained: dict[Victim, nn.Sequential] = {"base": base, "maps": maps, "originals": originals}
     test = dataset.test_images, dataset.test_labels
     accuracies: dict[Victim, float] = {"base": clean}
     accuracies |= {name: evaluate(trained[name], *test) for name in VICTIMS[1:]}
+    history = copies["maps"][1]
     return Trained(trained, images[n:], labels[n:], accuracies, history.divergence)
+
+
+def _copies(
+    settings: RobustnessSettings | AttackedRun, base: nn.Sequential, sets: Sets, seed: int
+) -> dict[Model, tuple[nn.Sequential, History]]:
+    """Copies of a base model, each trained further on one of the sets, and how that went."""
+    config = settings.train_config(settings.map_epochs, settings.batch_size, seed)
+    return {
+        name: trained_copy(base, *make(), config, maps=name in FROM_MAPS)
+        for name, make in sets.items()
+    }
 
 
 def run(settings: RobustnessSettings) -> tuple[list[Robustness], Examples]:
@@ -323,6 +428,46 @@ def _transferred(trained: Trained, settings: RobustnessRun) -> Robustness:
     return _robustness(trained, signs, outcomes, settings.seed)
 
 
+def _judgements(
+    settings: AttacksRun, models: dict[Model, nn.Sequential], images: Tensor, labels: Tensor
+) -> Iterator[Judgement]:
+    """Every perturbation of an `AttacksRun`, on all images or the first few."""
+    few, chosen = images[: settings.n_attacked], labels[: settings.n_attacked]
+    signs = {name: attacks.gradient_sign(model, images, labels) for name, model in models.items()}
+    judge = partial(_judged, models, labels)
+    yield judge("unchanged", 0.0, dict.fromkeys(models, images))
+    for eps in settings.curve:
+        noisy = attacks.sign_noise(images, eps, settings.seed)
+        yield judge("sign noise", eps, dict.fromkeys(models, noisy))
+        own = {name: attacks.add_signs(images, sign, eps) for name, sign in signs.items()}
+        yield judge("fgsm on base", eps, dict.fromkeys(models, own["base"]))
+        yield judge("own fgsm", eps, own)
+    against = _own_attacks(settings, settings.seed)
+    for kind, eps in product(STRONGEST, settings.epsilons):
+        own = {name: against[kind](model, few, chosen, eps) for name, model in models.items()}
+        yield judge(kind, eps, own)
+
+
+def _judged(
+    models: dict[Model, nn.Sequential],
+    labels: Tensor,
+    perturbation: Perturbation,
+    eps: float,
+    perturbed: dict[Model, Tensor],
+) -> Judgement:
+    right = _right(models, perturbed, labels)
+    return Judgement(
+        perturbation=perturbation,
+        eps=eps,
+        n=len(right["base"]),
+        accuracy={name: _percent(mask) for name, mask in right.items()},
+        only={
+            one: {other: _only(right[one], right[other]) for other in models if other != one}
+            for one in models
+        },
+    )
+
+
 def _signs(trained: Trained) -> dict[Victim, Tensor]:
     """Signs of the gradients (N, C, H, W) of every model for all held-out images."""
     images, labels = trained.images, trained.labels
@@ -364,13 +509,13 @@ def _robustness(
         test_accuracy=trained.test_accuracy,
         outcomes=tuple(outcomes),
         no_gradient={name: _percent((sign == 0).flatten(1).all(1)) for name, sign in signs.items()},
-        chance=100 * labels.bincount().max().item() / len(labels),
+        chance=_chance(labels),
         maps_divergence=trained.maps_divergence,
     )
 
 
 def _own_attacks(
-    settings: RobustnessSettings, seed: int
+    settings: RobustnessSettings | AttacksRun, seed: int
 ) -> dict[Own, Callable[[nn.Module, Tensor, Tensor, float], Tensor]]:
     """Attacks by what a model itself gives away: functions of model, images, labels and eps."""
     path = partial(attacks.pgd, step=settings.pgd_step, steps=settings.pgd_steps)
@@ -388,19 +533,35 @@ def _outcome(
     trained: Trained, perturbation: Perturbation, eps: float, perturbed: Mapping[Victim, Tensor]
 ) -> Outcome:
     """Judge each model on its images, which are the first held-out ones."""
-    n = len(perturbed["base"])
-    right = {
-        victim: predict(model, perturbed[victim]) == trained.labels[:n]
-        for victim, model in trained.models.items()
-    }
+    right = _right(trained.models, perturbed, trained.labels)
     return Outcome(
         perturbation=perturbation,
         eps=eps,
-        n=n,
+        n=len(right["base"]),
         accuracy={victim: _percent(mask) for victim, mask in right.items()},
-        only_base=int((right["base"] & ~right["maps"]).sum()),
-        only_maps=int((right["maps"] & ~right["base"]).sum()),
+        only_base=_only(right["base"], right["maps"]),
+        only_maps=_only(right["maps"], right["base"]),
     )
+
+
+def _right(
+    models: Mapping[Name, nn.Module], perturbed: Mapping[Name, Tensor], labels: Tensor
+) -> dict[Name, Tensor]:
+    """Which of its images, the first ones with labels (N,), each model gets right: masks (n,)."""
+    return {
+        name: predict(model, perturbed[name]) == labels[: len(perturbed[name])]
+        for name, model in models.items()
+    }
+
+
+def _only(one: Tensor, other: Tensor) -> int:
+    """How many images one model gets right and another does not, by their masks (N,)."""
+    return int((one & ~other).sum())
+
+
+def _chance(labels: Tensor) -> float:
+    """Share of the most frequent class of labels (N,), in percent."""
+    return 100 * labels.bincount().max().item() / len(labels)
 
 
 def _percent(mask: Tensor) -> float:

@@ -113,25 +113,66 @@ class ExplorationRun(RunConfig):
         """Embed, measure distances to the centroids, train without and with the outliers."""
         dataset = self.load()
         own = slice(self.seed * self.n_embedded, (self.seed + 1) * self.n_embedded)
-        images, labels = dataset.train_images[own].cpu(), dataset.train_labels[own].cpu()
-        points = {
-            "PCA": exploration.pca(images),
-            "t-SNE": exploration.tsne(images, self.seed, self.perplexity),
-        }
+        images, labels = dataset.train_images[own], dataset.train_labels[own]
         means = exploration.centroids(dataset.train_images, dataset.train_labels, dataset.n_classes)
         nearest = torch.cdist(dataset.test_images.flatten(1), means.flatten(1)).argmin(dim=1)
         found = _outlier_run(self, dataset, means, self.seed)
         return Exploration(
-            neighbours={
-                name: exploration.knn_accuracy(places, labels, self.neighbours)
-                for name, places in points.items()
-            },
+            neighbours=_neighbours(self, images, labels),
             nearest_centroid=100 * (nearest == dataset.test_labels).double().mean().item(),
             error_rates={split: found.errors[split].rates for split in SPLITS},
             trends={split: found.errors[split].trend for split in SPLITS},
             accuracies={name: group.accuracy for name, group in found.groups.items()},
             diverged=found.diverged,
         )
+
+
+class EmbeddingsRun(RunConfig):
+    """One recorded embedding of all images, training and test together, by PCA and t-SNE.
+
+    The seed only jitters the start of t-SNE, which is that of PCA.
+    """
+
+    perplexity: float = 30.0
+    neighbours: Count = 10
+
+    @property
+    def label(self) -> str:
+        """Dataset and number of images embedded."""
+        return f"{self.dataset}-{self.n_train + self.n_test}"
+
+    @property
+    def cost(self) -> float:
+        """As many images trained on take as long."""
+        return 20 * (self.n_train + self.n_test)
+
+    def run(self) -> "Embeddings":
+        """Embed, and judge by the neighbours."""
+        dataset = self.load()
+        images = torch.cat((dataset.train_images, dataset.test_images))
+        labels = torch.cat((dataset.train_labels, dataset.test_labels))
+        return Embeddings(neighbours=_neighbours(self, images, labels))
+
+
+class Embeddings(Result):
+    """How often in percent a point's neighbours in the plane name its class, by embedding."""
+
+    neighbours: dict[str, float]
+
+
+def _neighbours(
+    settings: ExplorationRun | EmbeddingsRun, images: Tensor, labels: Tensor
+) -> dict[str, float]:
+    """As `Exploration` has it, of these images (N, C, H, W) and labels (N,)."""
+    images, labels = images.cpu(), labels.cpu()
+    points = {
+        "PCA": exploration.pca(images),
+        "t-SNE": exploration.tsne(images, settings.seed, settings.perplexity),
+    }
+    return {
+        name: exploration.knn_accuracy(places, labels, settings.neighbours)
+        for name, places in points.items()
+    }
 
 
 class Exploration(Result):

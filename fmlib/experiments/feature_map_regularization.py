@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
 
@@ -28,7 +29,7 @@ from fmlib.experiments.common import (
 )
 from fmlib.features import activation_after, feature_maps
 from fmlib.map_images import WAYS, as_images, map_training_set, negative_share, repeat_images
-from fmlib.training import History, TrainConfig, evaluate, fit
+from fmlib.training import Divergence, History, TrainConfig, evaluate, fit
 
 Model = Literal["base", "maps", "originals", "blurred", "untrained"]
 MODEL_NAMES: dict[Model, str] = {
@@ -39,7 +40,9 @@ MODEL_NAMES: dict[Model, str] = {
     "untrained": "control: untrained maps",
 }
 MODELS = tuple(MODEL_NAMES)
-Networks = Annotated[tuple[models.ModelName, ...], Field(strict=False, min_length=1)]
+Networks = Annotated[
+    tuple[Literal["base_cnn", "fashion_cnn"], ...], Field(strict=False, min_length=1)
+]
 Scales = Annotated[tuple[InputScale, ...], Field(strict=False, min_length=1)]
 
 
@@ -181,6 +184,46 @@ def run(settings: RegularizationSettings) -> tuple[list[Row], list[nn.Sequential
     return [row for row, _ in measured], [base for _, base in measured[: settings.seeds]]
 
 
+Sets = dict[Model, Callable[[], tuple[Tensor, Tensor]]]
+"""What copies of a base model are trained on, images and labels, made when they are needed."""
+FROM_MAPS: tuple[Model, ...] = ("maps", "untrained")
+"""Models trained on maps, which bypass the scaling layer."""
+
+
+class TrainingSets(NamedTuple):
+    """Sets of equally many images; roughness of originals and maps, and the blur between them."""
+
+    sets: Sets
+    roughness: tuple[float, float]
+    sigma: float
+
+
+def map_sets(base: nn.Sequential, images: Tensor, labels: Tensor, layer: str) -> Sets:
+    """A base model's maps as training images, and the originals repeated as often."""
+    made = map_training_set(base, images, labels, layer)
+    times = len(made[0]) // len(images)
+    return {"maps": lambda: made, "originals": lambda: repeat_images(images, labels, times)}
+
+
+def training_sets(
+    base: nn.Sequential, untrained: nn.Sequential, images: Tensor, labels: Tensor, layer: str
+) -> TrainingSets:
+    """As `map_sets`, with originals as smooth as the maps, and maps of an untrained network."""
+    sets = map_sets(base, images, labels, layer)
+    made, _ = sets["maps"]()
+    rough = map_images.roughness(images), map_images.roughness(made)
+    sigma, times = map_images.equal_blur(images.cpu(), rough[1]), len(made) // len(images)
+    sets |= {
+        "blurred": lambda: repeat_images(_blurred(images, sigma), labels, times),
+        "untrained": lambda: map_training_set(untrained, images, labels, layer),
+    }
+    return TrainingSets(sets, rough, sigma)
+
+
+def _blurred(images: Tensor, sigma: float) -> Tensor:
+    return map_images.blur(images.cpu(), sigma).to(images.device)
+
+
 def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row, nn.Sequential]:
     """Train a base model, then copies of it on maps and on each control, equally long.
 
@@ -192,21 +235,14 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row
     train = dataset.train_images, dataset.train_labels
     fit(base, *train, settings.train_config(settings.epochs[row], batch_size, seed))
     images, labels = (part[: settings.map_images[row]] for part in train)
-    made = map_training_set(base, images, labels, settings.layer)
-    rough = map_images.roughness(images), map_images.roughness(made[0])
-    sigma, times = map_images.equal_blur(images, rough[1]), len(made[0]) // len(images)
-    sets: dict[Model, Callable[[], tuple[Tensor, Tensor]]] = {
-        "maps": lambda: made,
-        "originals": lambda: repeat_images(images, labels, times),
-        "blurred": lambda: repeat_images(map_images.blur(images, sigma), labels, times),
-        "untrained": lambda: map_training_set(untrained, images, labels, settings.layer),
-    }
+    sets, rough, sigma = training_sets(base, untrained, images, labels, settings.layer)
+    made, _ = sets["maps"]()
     test = dataset.test_images, dataset.test_labels
     histories: dict[Model, History] = {}
     accuracies: dict[Model, Accuracy] = {"base": accuracy(base, dataset)}
     config = settings.train_config(settings.map_epochs[row], batch_size, seed)
     for name, make in sets.items():
-        from_maps = name in ("maps", "untrained")
+        from_maps = name in FROM_MAPS
         model, histories[name] = trained_copy(base, *make(), config, maps=from_maps, test=test)
         accuracies[name] = accuracy(model, dataset, histories[name].test_accuracies[-1])
     measured = Row(
@@ -214,8 +250,8 @@ def run_once(settings: RegularizationSettings, row: int, seed: int) -> tuple[Row
         dataset=settings.dataset,
         batch_size=batch_size,
         seed=seed,
-        seen=len(made[0]) * config.epochs,
-        negative_share=negative_share(made[0]),
+        seen=len(made) * config.epochs,
+        negative_share=negative_share(made),
         roughness=rough,
         sigma=sigma,
         accuracies=accuracies,
@@ -261,7 +297,7 @@ class MapRun(RunConfig):
         history = fit(base, *train, config, test=test)
         before = accuracy(base, dataset, history.test_accuracies[-1])
         images, labels = (part[: self.map_images] for part in train)
-        n_maps = feature_maps(base, images[:1], [self.layer])[self.layer].shape[1]
+        n_maps = map_count(base, images, self.layer)
         from_maps = self.images == "maps"
         if from_maps:
             made = map_training_set(base, images, labels, self.layer)
@@ -384,36 +420,205 @@ def run_ways(settings: RegularizationSettings, bases: list[nn.Sequential]) -> li
 def _way_runs(settings: RegularizationSettings, base: nn.Sequential, seed: int) -> Iterator[WayRun]:
     dataset, layer, n_test = settings.load(), settings.layer, settings.study_test_images
     train, test = dataset.train_images[: settings.study_images], dataset.test_images[:n_test]
-    maps, test_maps = (feature_maps(base, part, [layer])[layer] for part in (train, test))
-    activation, n_maps = activation_after(base, layer), maps.shape[1]
-    labels = dataset.train_labels[: len(train)].repeat_interleave(n_maps)
+    labels, test_labels = dataset.train_labels[: len(train)], dataset.test_labels[:n_test]
+    repeated = labels.repeat_interleave(map_count(base, train, layer))
     config = settings.train_config(settings.study_epochs, settings.study_batch_size, seed)
-    test_labels = dataset.test_labels[:n_test]
     yield WayRun(way="base", seed=seed, on_originals=evaluate(base, test, test_labels))
     for way, after in [("originals", False), *product(WAYS, (False, True))]:
-        each = n_maps if way == "each_map" else 1
-        tested = -(-n_test // each)  # about as many map images as there are test images
-        if way == "originals":
-            images, test_images = base[0](train), base[0](test)
-        else:
-            images, test_images = (
-                as_images(activation(part) if after else part, dataset.image_shape, way)
-                for part in (maps, test_maps[:tested])
-            )
+        make = partial(way_images, base, way=way, layer=layer, after=after)
+        made = make(train)
+        tested = -(-n_test * len(train) // len(made))  # about as many are made as test images
+        made_test = make(test[:tested])
         for fresh in (False, True):
-            model = settings.model(dataset, seed, settings.networks[0], images.shape[1])
-            own = model.state_dict()
-            kept = {k: v for k, v in base.state_dict().items() if v.shape == own[k].shape}
-            model.load_state_dict(own if fresh else own | kept)
-            history = fit(model[1:], images.repeat_interleave(n_maps // each, 0), labels, config)
+            start = None if fresh else base
+            network = settings.networks[0]
+            model, history = _train_on(settings, dataset, network, start, (made, repeated), config)
             run = WayRun(way=way, after=after, fresh=fresh, seed=seed)
             scores: dict[str, float] = {}
             if history.divergence is None and way != "channels":
                 scores["on_originals"] = evaluate(model, test, test_labels)
             if history.divergence is None and way != "originals":
-                made_labels = test_labels[:tested].repeat_interleave(each)
-                scores["on_maps"] = evaluate(model[1:], test_images, made_labels)
+                scores["on_maps"] = on_made(model, made_test, test_labels[:tested])
             yield run.model_copy(update=scores)
+
+
+def map_count(model: nn.Sequential, images: Tensor, layer: str) -> int:
+    """How many maps a layer has of each image."""
+    return feature_maps(model, images[:1], [layer])[layer].shape[1]
+
+
+def way_images(
+    model: nn.Sequential, images: Tensor, *, way: str, layer: str, after: bool = False
+) -> Tensor:
+    """Images made in one way of a layer's maps, before or after the activation, or `originals`.
+
+    Takes images (N, C, H, W) in [0, 1]; returns what the network without its scaling layer takes,
+    (M, C or maps, H, W) as `fmlib.map_images.as_images` does.
+    """
+    if way == "originals":
+        scaled: Tensor = model[0](images)
+        return scaled
+    maps = feature_maps(model, images, [layer])[layer]
+    channels, height, width = images.shape[1:]
+    chosen = activation_after(model, layer)(maps) if after else maps
+    return as_images(chosen, (channels, height, width), way)
+
+
+def on_made(model: nn.Sequential, made: Tensor, labels: Tensor) -> float:
+    """Accuracy in percent on images (M, C, H, W), M / N made of each image with a label (N,)."""
+    return evaluate(model[1:], made, labels.repeat_interleave(len(made) // len(labels)))
+
+
+def _train_on(
+    settings: Training,
+    dataset: Dataset,
+    network: models.ModelName,
+    start: nn.Sequential | None,
+    train: tuple[Tensor, Tensor],
+    config: TrainConfig,
+    test: tuple[Tensor, Tensor] | None = None,
+) -> tuple[nn.Sequential, History]:
+    """Train a network on images that bypass its scaling layer, repeated to as many as labels.
+
+    It starts with the weights of `start` where they fit.
+    """
+    made, labels = train
+    model = settings.model(dataset, config.seed, network, made.shape[1])
+    own = model.state_dict()
+    known = own if start is None else start.state_dict()
+    kept = {name: value for name, value in known.items() if value.shape == own[name].shape}
+    model.load_state_dict(own | kept)
+    repeated = made.repeat_interleave(len(labels) // len(made), 0)
+    return model, fit(model[1:], repeated, labels, config, test=test)
+
+
+RecordedWay = Literal[
+    "each_map", "each_map after", "each_map fresh", "sum_map", "mean_map", "mean_map after",
+    "originals", "originals fresh", "blurred", "untrained",
+]  # fmt: skip
+"""A way or control: maps after the activation, or weights that are not the base model's."""
+OTHER_WEIGHTS = 1000
+"""Added to a recorded run's seed for a network whose weights no other seed draws."""
+
+
+class WaysRun(RunConfig):
+    """Recorded training of one base model's copies, each on images made in another way.
+
+    All see equally many images in equally many steps, and are tested on original images.
+    """
+
+    ways: tuple[RecordedWay, ...]
+    batch_size: Count = 256
+    epochs: Count = 5
+    map_epochs: Count = 10
+    map_images: Count = 6000
+    layer: str = "conv1"
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if len(set(self.ways)) != len(self.ways) or not self.ways:
+            raise ValueError(f"ways are {self.ways}; give each once, at least one")
+        if self.map_images > self.n_train:
+            raise ValueError(
+                f"map_images is {self.map_images}; give at most n_train = {self.n_train}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """Dataset, images, input scale, and the first and the last way."""
+        ways = f"{self.ways[0]}-to-{self.ways[-1]}".replace("_", "-").replace(" ", "-")
+        return f"{self.dataset}-{self.n_train}-{self.input_scale}-{ways}"
+
+    @property
+    def cost(self) -> float:
+        """Images trained on."""
+        return self.epochs * self.n_train + 15 * self.map_images * self.map_epochs * len(self.ways)
+
+    def run(self) -> "Ways":
+        """Train the base model, then its copies one after the other."""
+        dataset = self.load()
+        seeds = self.seed, self.seed + OTHER_WEIGHTS
+        base, untrained = (self.model(dataset, seed) for seed in seeds)
+        train = dataset.train_images, dataset.train_labels
+        fit(base, *train, self.train_config(self.epochs, self.batch_size, self.seed))
+        images, labels = (part[: self.map_images] for part in train)
+        rough, sigma = training_sets(base, untrained, images, labels, self.layer)[1:]
+        made_by = partial(_recorded_images, base, untrained, layer=self.layer, sigma=sigma)
+        trained = {
+            way: self._further(dataset, base, way, partial(made_by, way=way)) for way in self.ways
+        }
+        return Ways(base=accuracy(base, dataset), roughness=rough, sigma=sigma, trained=trained)
+
+    def _further(
+        self,
+        dataset: Dataset,
+        base: nn.Sequential,
+        way: RecordedWay,
+        make: Callable[[Tensor], Tensor],
+    ) -> "WayTrained":
+        images, labels = dataset.train_images, dataset.train_labels
+        made = make(images[: self.map_images])
+        repeated = labels[: self.map_images].repeat_interleave(map_count(base, images, self.layer))
+        start = None if "fresh" in way else base
+        config = self.train_config(self.map_epochs, self.batch_size, self.seed)
+        test = base[0](dataset.test_images), dataset.test_labels
+        model, history = _train_on(self, dataset, "base_cnn", start, (made, repeated), config, test)
+        tested = -(-self.n_test * self.map_images // len(made))  # about as many made as test images
+        made_test = make(dataset.test_images[:tested])
+        return WayTrained(
+            tests=tuple(history.test_accuracies),
+            losses=tuple(epoch.loss for epoch in history.epochs),
+            after=accuracy(model, dataset, history.test_accuracies[-1]),
+            on_made=on_made(model, made_test, dataset.test_labels[:tested]),
+            divergence=history.divergence,
+        )
+
+
+def _recorded_images(
+    base: nn.Sequential,
+    untrained: nn.Sequential,
+    images: Tensor,
+    *,
+    way: RecordedWay,
+    layer: str,
+    sigma: float,
+) -> Tensor:
+    """Images made of images, as `way_images` gives them; `sigma` is for `blurred`."""
+    name = way.split()[0]
+    if name == "blurred":
+        return way_images(base, _blurred(images, sigma), way="originals", layer=layer)
+    if name == "untrained":
+        return way_images(untrained, images, way="each_map", layer=layer)
+    return way_images(base, images, way=name, layer=layer, after="after" in way)
+
+
+class WayTrained(Result):
+    """What training on images made in one way led to; accuracies in percent.
+
+    `tests` is the accuracy on original test images after each epoch, `losses` each epoch's mean
+    loss, None where it is no number.  `after` is measured on the originals with the last weights,
+    `on_made` on images made of the first test images in the same way.
+    """
+
+    tests: tuple[float, ...]
+    losses: tuple[float | None, ...]
+    after: Accuracy
+    on_made: float
+    divergence: Divergence | None
+
+
+class Ways(Result):
+    """A base model, and what each way made of it.
+
+    `roughness` is that of the originals and of the map images; `sigma`, in pixels, blurs the
+    originals from one to the other.
+    """
+
+    base: Accuracy
+    roughness: tuple[float, float]
+    sigma: float
+    trained: dict[RecordedWay, WayTrained]
 
 
 BASE_RATES: dict[InputScale, float] = {

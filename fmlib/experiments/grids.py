@@ -5,7 +5,12 @@ from itertools import product
 from typing import NamedTuple, get_args
 
 from fmlib.caching import RELEASED
-from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
+from fmlib.experiments.adversarial_robustness import (
+    Attacks,
+    AttacksRun,
+    Robustness,
+    RobustnessRun,
+)
 from fmlib.experiments.caching import (
     CONDITIONS,
     INPUT_SCALES,
@@ -17,15 +22,19 @@ from fmlib.experiments.caching import (
     walk_steps,
 )
 from fmlib.experiments.common import Result, RunConfig
-from fmlib.experiments.exploration import Exploration, ExplorationRun
+from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
+from fmlib.experiments.exploration import Embeddings, EmbeddingsRun, Exploration, ExplorationRun
 from fmlib.experiments.feature_map_regularization import (
     FurtherTraining,
     MapRun,
+    RecordedWay,
     Trials,
     UndefinedLossRun,
+    Ways,
+    WaysRun,
 )
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
-from fmlib.models import Activation
+from fmlib.models import DEEP_WIDTHS, Activation
 
 BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
 SEEDS, SEEDS_AT_4096, SEEDS_OF_LONG_RUNS = 5, 10, 3
@@ -186,6 +195,85 @@ def undefined_loss_grid() -> list[RunConfig]:
     ]
 
 
+# --- what chapters show at small sizes, and the cache in a deeper network ------------------
+
+SEEDS_OF_EMBEDDINGS = 3
+GENTLE: dict[str, object] = {"input_scale": "unit", "learning_rate": 0.1}
+"""Inputs from 0 to 1, as in the chapters; as released, training on maps often diverges."""
+CIFAR10: dict[str, object] = {
+    "dataset": "cifar10",
+    "n_train": 50_000,
+    "network": "deep_cnn",
+    "batch_size": 128,
+    "epochs": 6,
+    "input_scale": "standardized",
+    "learning_rate": 0.1,
+}
+"""The deeper network; batches miss a class once in some 70,000 draws."""
+
+
+def ways_grid() -> list[RunConfig]:
+    """Fig. 9, the row of batch 256: ways of making map images, and controls, also gentler."""
+    maps: tuple[RecordedWay, ...] = (
+        *("each_map", "each_map after", "each_map fresh"),
+        *("sum_map", "mean_map", "mean_map after"),
+    )
+    controls: tuple[RecordedWay, ...] = ("originals", "blurred", "untrained")
+    gentle: tuple[RecordedWay, ...] = (
+        *("each_map", "each_map after", "originals", "blurred", "untrained"),
+    )
+    released: dict[str, object] = {}
+    return [
+        WaysRun.model_validate(
+            {"dataset": "mnist", "n_train": 60_000, "ways": ways, "seed": seed, **settings}
+        )
+        for seed in range(SEEDS)
+        for ways, settings in ((maps, released), (controls, released), (gentle, GENTLE))
+    ]
+
+
+def attacks_grid() -> list[RunConfig]:
+    """Fig. 10 with all controls of Fig. 9 and without gradients, as released and gentler."""
+    return [
+        AttacksRun.model_validate({"dataset": "mnist", "n_train": 50_000, "seed": seed, **settings})
+        for seed, settings in product(range(SEEDS), ({}, GENTLE))
+    ]
+
+
+def embeddings_grid() -> list[RunConfig]:
+    """Fig. 3 with all images."""
+    return [
+        EmbeddingsRun(dataset="mnist", n_train=60_000, seed=seed)
+        for seed in range(SEEDS_OF_EMBEDDINGS)
+    ]
+
+
+def exits_grid() -> list[RunConfig]:
+    """The cache at test time, in the base CNN and in the deeper network."""
+    return [
+        ExitsRun.model_validate({"seed": seed, **settings})
+        for seed in range(SEEDS)
+        for settings in ({"dataset": "mnist", "n_train": 60_000}, CIFAR10)
+    ]
+
+
+def depth_grid() -> list[RunConfig]:
+    """The cache of every convolution of the deeper network, and skipping at random as often."""
+    layers = [f"conv{number}" for number in range(1, len(DEEP_WIDTHS) + 1)]
+    runs = [{"condition": "plain"}]
+    runs += [
+        {"condition": condition, "layer": layer}
+        for layer, condition in product(layers, ("cached", "random"))
+    ]
+    return [_depth(**CIFAR10, **run, seed=seed) for seed, run in product(range(SEEDS), runs)]
+
+
+def _depth(**values: object) -> DepthRun:
+    cached = values["condition"] == "cached"
+    cache = RELEASED.model_copy(update={"layer": values["layer"]}) if cached else None
+    return DepthRun.model_validate({"cache": cache, **values})
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -195,4 +283,9 @@ EXPERIMENTS = {
     "skipping": Experiment(SkippingRun, Run, skipping_grid),
     "feature_map_regularization": Experiment(MapRun, FurtherTraining, map_grid),
     "adversarial_robustness": Experiment(RobustnessRun, Robustness, robustness_grid),
+    "map_ways": Experiment(WaysRun, Ways, ways_grid),
+    "attacks": Experiment(AttacksRun, Attacks, attacks_grid),
+    "embeddings": Experiment(EmbeddingsRun, Embeddings, embeddings_grid),
+    "early_exits": Experiment(ExitsRun, Exits, exits_grid),
+    "cache_depth": Experiment(DepthRun, Run, depth_grid),
 }
