@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fmlib import chapters, claims, evidence, evidence_tables, published
+from fmlib.claims import feature_map_regularization
 from fmlib.verdicts import Verdict
 from tests import made_up
 
@@ -87,7 +88,7 @@ def map_runs(
     """
 
     def make(results: Path) -> None:
-        for number, row in enumerate(claims.ROWS):
+        for number, row in enumerate(feature_map_regularization.ROWS):
             for kind, images in enumerate(("maps", "originals")):
                 for seed in SEEDS:
                     noise = JITTER[seed] * (kind == 0)

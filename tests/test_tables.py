@@ -13,6 +13,8 @@ from fmlib import evidence, tables
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
+from fmlib.tables import adversarial_robustness, cells
+from fmlib.tables.feature_map_regularization import SETS
 from tests import recorded, results
 
 DASH, EVIL = "–", results.EVIL[0]
@@ -102,7 +104,7 @@ MARKUP = (
 
 @pytest.mark.parametrize("text", [*results.EVIL, *MARKUP])
 def test_names_from_outside_are_only_text(text: str) -> None:
-    plain = tables._plain(text)
+    plain = cells.plain_text(text)
     left = re.sub(r"&#\d+;", "", plain)
     assert [character for character in "<>|$`*_[]{}\\&" if character in left] == []
     assert re.search(r"""[~\n@.:#"!]""", left) is None
@@ -115,12 +117,12 @@ def test_a_dataset_is_named_in_text_that_is_only_text() -> None:
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
-    assert tables._plain("T-shirt/top, Äpfel (2)") == "T-shirt/top, Äpfel (2)"
+    assert cells.plain_text("T-shirt/top, Äpfel (2)") == "T-shirt/top, Äpfel (2)"
 
 
 def test_show_gives_a_captioned_numbered_table(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Markdown] = []
-    monkeypatch.setattr(tables, "display", shown.append)
+    monkeypatch.setattr(cells, "display", shown.append)
     tables.show(pd.DataFrame({"ε": ["0.10"], "n": ["1,000"]}), "A caption.", "tab-a")
     [markdown] = shown
     lines = str(markdown.data).splitlines()
@@ -670,8 +672,8 @@ def test_recorded_undefined_losses(tmp_path: Path) -> None:
     assert rows(table, *table) == [
         ["relu", "originals", none, none, "1 of 3"],
         ["relu", "maps before", none, both, "1 of 3"],
-        *(["relu", images, DASH, DASH, DASH] for images in tables.SETS[2:]),
-        *(["leaky_relu", images, DASH, DASH, DASH] for images in tables.SETS[:3]),
+        *(["relu", images, DASH, DASH, DASH] for images in SETS[2:]),
+        *(["leaky_relu", images, DASH, DASH, DASH] for images in SETS[:3]),
     ]
 
 
@@ -768,7 +770,7 @@ def test_masking_says_yes_where_the_first_number_exceeds_the_second() -> None:
     table = tables.masking(runs, 0.1)
     assert len(table) == 6 * 3
     seen = {(row[0], row[1]): row[2:] for row in rows(table, *table) if row[-1] != "no"}
-    names = {str(sign): name for sign, name in tables.SIGNS_OF_MASKING.items()}
+    names = {str(sign): name for sign, name in adversarial_robustness.SIGNS_OF_MASKING.items()}
     # FGSM by another model leaves each as many as FGSM by itself: equal is not more.
     assert seen == {
         (names["gradient-free"], "map model"): [

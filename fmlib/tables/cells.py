@@ -1,0 +1,129 @@
+"""What all tables are made of: numbers of live and of recorded runs as text, and their display.
+
+A live number over several seeds reads "mean (lowest-highest)", a recorded one "mean (low to
+high)", its 95 % interval; the number of seeds stands in the heading, or in a column where rows
+differ.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+from IPython.display import Markdown, display
+
+from fmlib import stats
+
+
+def show(table: pd.DataFrame, caption: str, name: str, wrap: bool = False) -> None:
+    """Display a table with caption and label as Markdown of the book.
+
+    The cell needs the metadata `mystnb: {markdown_format: myst}`.  `wrap` is for tables of
+    sentences, whose cells may be broken into lines.
+    """
+    body = table.to_markdown(index=False, disable_numparse=True)
+    options = f":name: {name}\n" + (":class: wrap\n" if wrap else "")
+    display(Markdown(f":::{{table}} {caption}\n{options}\n{body}\n:::"))
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """Mean and range of one value per seed; a single value stands alone, none is a dash."""
+    known = list(values)
+    if not known:
+        return "–"
+    mean = f"{fmean(known):,.{digits}f}"
+    if len(known) == 1:
+        return mean
+    return f"{mean} ({min(known):,.{digits}f}–{max(known):,.{digits}f})"
+
+
+def finished(values: Sequence[float | None], digits: int = 1) -> str:
+    """As `spread`, over the runs that did not diverge (None), with the count of those that did."""
+    known = [value for value in values if value is not None]
+    return f"{spread(known, digits)}{_diverged(values)}"
+
+
+def _diverged(values: Sequence[float | None]) -> str:
+    """How many of the runs diverged (None), if any did."""
+    count = sum(value is None for value in values)
+    return f" {count} of {len(values)} diverged" if count else ""
+
+
+Outcomes = Mapping[int, float | None]
+"""A recorded number by seed; None where the training diverged."""
+
+
+def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+    """Mean and 95 % bootstrap interval over the recorded runs; those that diverged are counted.
+
+    A single value stands alone, none is a dash; `sign` is "+" for differences.
+    """
+    values = list(outcomes.values())
+    known, form = [value for value in values if value is not None], f"{sign},.{digits}f"
+    if not known:
+        return f"–{_diverged(values)}"
+    # Rounded twice, since the last bit of a mean may differ between processors.
+    mean, low, high, *_ = (format(round(x, 9), form) for x in stats.estimate(known))
+    return (mean if len(known) == 1 else f"{mean} ({low} to {high})") + _diverged(values)
+
+
+def recorded_in(outcomes: Outcomes) -> str:
+    """Heading of a recorded column, with the number of seeds."""
+    return f"Recorded, n = {len(outcomes)}"
+
+
+def seed_counts(outcomes: Iterable[Outcomes]) -> str:
+    """Numbers of seeds of a row's columns, one if they agree."""
+    counts = [str(len(one)) for one in outcomes]
+    return ", ".join(counts if len(set(counts)) > 1 else counts[:1])
+
+
+def stated(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+    """As `interval`, with the number of seeds beside it."""
+    text = interval(outcomes, digits, sign)
+    return f"{text}, n = {len(outcomes)}" if outcomes else text
+
+
+def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
+    """Mean and range of paired differences with their sign; pairs that diverged are counted."""
+    pairs = list(zip(values, reference, strict=True))
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    diverged = len(pairs) - len(differences)
+    note = f" ({diverged} of {len(pairs)} diverged)" if diverged else ""
+    if not differences:
+        return f"–{note}"
+    mean = f"{fmean(differences):+.1f}"
+    if len(differences) > 1:
+        mean += f" ({min(differences):+.1f} to {max(differences):+.1f})"
+    return mean + note
+
+
+def number(value: float | None, form: str) -> str:
+    """One number, or a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
+def this_run(n: int) -> str:
+    """Heading of the columns that were computed live, with the number of seeds."""
+    return f"This run, n = {n}"
+
+
+def frame(items: Iterable[Any], columns: Mapping[str, Callable[[Any], str]]) -> pd.DataFrame:
+    """One row per item, one column per heading with what its function says of the item."""
+    return pd.DataFrame([{head: say(item) for head, say in columns.items()} for item in items])
+
+
+def summary(rows: Sequence[tuple[str, str, str, str, str]]) -> pd.DataFrame:
+    """What a chapter comes to: quantity, published, authors' log, recorded, this run."""
+    columns = ["Quantity", "Published", "Authors' log", "Recorded", "This run"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def plain_text(text: str) -> str:
+    """Text from outside, such as a folder's name, with nothing that Markdown would interpret."""
+    return "".join(c if c.isalnum() or c in " -,/'()" else f"&#{ord(c)};" for c in text)
+
+
+def listed(values: Iterable[object]) -> str:
+    """One value per seed, side by side; none is a dash."""
+    return ", ".join(map(str, values)) or "–"
