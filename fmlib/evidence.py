@@ -233,9 +233,12 @@ def undefined_losses(results: Path = RESULTS, device: str = "cpu") -> pd.DataFra
     """Section 7.2, a row per short training on `images` from one base model at one rate.
 
     `undefined` says whether the loss ended as no number; None if that of the base model did.
-    `negative_share` is that of the images' values, `dead_share` that of dead units at the end.
+    `negative_share` is that of the images' values, `gradient` the norm on the first batch, before
+    the first step, `dead_share` that of dead units at the end.
     """
-    columns = "activation images learning_rate undefined negative_share dead_share last_loss"
+    columns = (
+        "activation images learning_rate undefined negative_share gradient dead_share last_loss"
+    )
     return _table("undefined_losses", _trials, columns, results, device)
 
 
@@ -247,6 +250,7 @@ def _trials(record: Record[UndefinedLossRun, Trials]) -> Rows:
             "learning_rate": trial.learning_rate,
             "undefined": None if trial.history is None else trial.history.divergence is not None,
             "negative_share": trial.negative_share,
+            "gradient": trial.gradient,
             "dead_share": trial.dead_share_after,
             "last_loss": trial.last_loss,
         }

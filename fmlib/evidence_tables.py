@@ -8,13 +8,14 @@ from IPython.display import Markdown, display
 
 from fmlib.claims import Judgement, Measured
 from fmlib.stats import Estimate
+from fmlib.tables.cells import written
 
 
 def recorded(found: Estimate | None, form: str = ".1f") -> str:
     """A recorded number: mean, 95 % interval, and n; a dash where nothing is recorded."""
     if found is None:
         return "–"
-    mean, low, high = (format(x, form) for x in (found.mean, found.low, found.high))
+    mean, low, high = (written(x, form) for x in (found.mean, found.low, found.high))
     return f"{mean}, n = 1" if found.n == 1 else f"{mean} ({low} to {high}), n = {found.n:,}"
 
 
@@ -48,7 +49,7 @@ def _known(numbers: Sequence[tuple[float | None, str]]) -> str:
     if not known:
         return "–"
     (low, form), (high, _) = min(known), max(known)
-    one, other = format(low, form), format(high, form)
+    one, other = written(low, form), written(high, form)
     if len(known) == 1:
         return one
     return f"{one if one == other else f'{one} to {other}'}, {len(known)} cases"
@@ -67,7 +68,7 @@ def measured(judged: Judgement) -> pd.DataFrame:
 
 
 def _effect_size(found: Estimate | None) -> str:
-    return "–" if found is None or isnan(found.effect) else f"{found.effect:+.1f}"
+    return "–" if found is None or isnan(found.effect) else written(found.effect, "+.1f")
 
 
 def show_claims(judged: Sequence[Judgement]) -> None:

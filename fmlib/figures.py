@@ -135,16 +135,29 @@ def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[st
     axes = _panels(len(found), 3.9, sharey=False)
     for ax, (name, embedding) in zip(axes, found.items(), strict=True):
         labels = embedding.labels.numpy()
-        for label, class_name in enumerate(class_names):
-            points = embedding.points[labels == label]
-            colour = _COLOURS[label % len(_COLOURS)]
-            ax.scatter(points[:, 0], points[:, 1], s=4, color=colour, alpha=0.6, linewidths=0)
-            if len(points):
-                box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85}
-                x, y = np.median(points, axis=0)
-                ax.text(x, y, _label(class_name), ha="center", va="center", fontsize=8, bbox=box)
+        colours = np.array(_COLOURS)[labels % len(_COLOURS)]
+        x, y = embedding.points.T
+        ax.scatter(x, y, s=4, c=colours, alpha=0.6, linewidths=0)
+        present = np.unique(labels)
+        medians = [np.median(embedding.points[labels == label], axis=0) for label in present]
+        places = _apart(np.array(medians), 0.06 * np.ptp(embedding.points, axis=0))
+        for label, (x, y) in zip(present, places, strict=True):
+            edge = _COLOURS[label % len(_COLOURS)]
+            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": edge, "alpha": 0.85}
+            text = _label(class_names[label])
+            ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box)
         ax.set_title(f"{name}: class named right {embedding.accuracy:.0f} %", fontsize=10)
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
+
+
+def _apart(places: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (N, 2), moved until no two are nearer than `least` (2,), the unit of each axis."""
+    scaled = places / least
+    for _ in range(100):
+        steps = scaled[:, None] - scaled  # (N, N, 2)
+        apart = np.linalg.norm(steps, axis=2, keepdims=True) + np.eye(len(places))[:, :, None]
+        scaled = scaled + (steps / apart * np.clip(1 - apart, 0, None) / 2).sum(axis=1)
+    return scaled * least
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> None:
@@ -294,14 +307,16 @@ def _legend_below(ax: Axes, columns: int | None = None) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
 
 
-def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int = 1) -> None:
+def _draw_curves(
+    ax: Axes, curves: list[list[float]], quantity: str, start: int = 1, note: str = ""
+) -> None:
     """Thin lines for single curves, a thick one with markers for their mean."""
     style = {"color": PALETTE[quantity], "marker": MARKERS[quantity], "markersize": 4}
     for curve in curves if len(curves) > 1 else []:
         ax.plot(range(start, len(curve) + start), curve, color=style["color"], lw=0.8, alpha=0.5)
     length = min((len(curve) for curve in curves), default=0)
     mean = [fmean(curve[i] for curve in curves) for i in range(length)]
-    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity], **style)
+    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity] + note, **style)
 
 
 def skipped_by_epoch(runs: list[Comparison]) -> None:
@@ -535,8 +550,19 @@ def _band(
     ax.fill_between([*found], low, high, color=PALETTE[quantity], alpha=0.2, lw=0)
 
 
+def _runs(
+    ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
+) -> None:
+    """A thin line per seed that did not diverge."""
+    label = NAMES[quantity] + ", each seed"
+    for seed in outcomes[0]:
+        known = [value for o in outcomes if (value := o.get(seed)) is not None]
+        if len(known) == len(places):
+            ax.plot(places, known, line, lw=1, label=label, **_style(quantity, 3))
+
+
 def _seeds(outcomes: Outcomes) -> str:
-    return f"n = {len(outcomes)}"
+    return f"n = {len(_known(outcomes))}"
 
 
 def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
@@ -563,7 +589,7 @@ def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
         right.plot([place - 0.15], [value], **PUBLISHED)
         right.annotate(f"{value:g}", (place - 0.25, value), ha="right", va="center", fontsize=9)
     right.plot([], [], label="published", **PUBLISHED)
-    right.legend(loc="lower left")
+    _legend_below(right)
     names = [f"{_label(NAMES[c])}\n{_seeds(outcomes)}" for c, outcomes in final.items()]
     right.set_xticks(range(len(final)), names)
     right.set(title="after the last epoch", xlim=(-0.75, len(final) - 0.5))
@@ -622,15 +648,16 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
     parts = {"test": "test accuracy (%)", "gap": "train − test (points)"}
     for column, row in enumerate(published.FIG9):
         for ax, part in zip(axes[:, column], parts, strict=True):
+            names = []
             for place, model in enumerate(evidence.FURTHER):
                 rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
-                _estimate(ax, place, evidence.outcomes(rows, part), model)
+                found = evidence.outcomes(rows, part)
+                _estimate(ax, place, found, model)
+                names.append(f"{_label(NAMES[model], 9)}\n{_seeds(found)}")
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
-        seeds = rows["seed"].nunique()
-        axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}, n = {seeds}")
-        names = [_label(NAMES[model], 9) for model in evidence.FURTHER]
-        axes[1, column].set_xticks(range(len(evidence.FURTHER)), names, fontsize=9)
+        axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}")
+        axes[1, column].set_xticks(range(len(names)), names, fontsize=9)
     for ax, name in zip(axes[:, 0], parts.values(), strict=True):
         ax.set_ylabel(name)
     for ax in axes[1]:
@@ -647,16 +674,18 @@ def recorded_further_training(recorded: pd.DataFrame, row: published.Fig9Row) ->
         curves = [
             [base, *rest] for base, rest in zip(known["base_test"], known["tests"], strict=True)
         ]
-        _draw_curves(ax, curves, model, start=0)
-    seeds = rows["seed"].nunique()
-    ax.set(title=f"{row.dataset}, batch {row.batch_size}, n = {seeds}", ylabel="test accuracy (%)")
+        _draw_curves(ax, curves, model, start=0, note=f", n = {len(curves)}")
+    ax.set(title=f"{row.dataset}, batch {row.batch_size}", ylabel="test accuracy (%)")
     ax.set_xlabel("epoch of further training")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_below(ax)
 
 
 def recorded_robustness(recorded: pd.DataFrame) -> None:
-    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model."""
+    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model.
+
+    Means and intervals; of map models, which differ widely, a line per seed.
+    """
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.0), sharex=True, sharey=True)
     epsilons = (0.0, 0.05, 0.15, 0.25)
     for line, (attack, by) in zip(axes, {"PGD": PGD_ON, "FGSM": FGSM_ON}.items(), strict=True):
@@ -665,8 +694,12 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
                 kinds = [by[source] if eps else "unchanged" for eps in epsilons]
                 pairs = zip(kinds, epsilons, strict=True)
                 found = [evidence.judged(recorded, kind, eps, model) for kind, eps in pairs]
-                _band(ax, epsilons, found, model, "-" if model == source else "--")
-            ax.set(title=f"{attack} by {NAMES[source]}, {_seeds(found[0])}", ylim=(-3, 102))
+                dashes = "-" if model == source else "--"
+                if model == "maps":
+                    _runs(ax, epsilons, found, model, dashes)
+                else:
+                    _band(ax, epsilons, found, model, dashes)
+            ax.set(title=f"{attack} by {NAMES[source]}", ylim=(-3, 102))
     axes[1, 1].plot([], [], "k-", label="by its own gradient")
     for ax in axes[1]:
         ax.set_xlabel("ε (pixels of 0 to 1)")
@@ -686,14 +719,16 @@ def recorded_released(recorded: pd.DataFrame) -> None:
             place = group + 0.16 * (number - 2)
             _estimate(ax, place, found, model, width=0.08)
             if eps and model in published.FIG10:
-                ax.plot([place - 0.05], [published.FIG10[model][eps]], **PUBLISHED)
-    for model in models:
-        ax.plot([], [], ls="none", label=NAMES[model], **_style(model, 7))
-    ax.plot([], [], label="published", **PUBLISHED)
+                star = PUBLISHED | {"color": PALETTE[model]}
+                ax.plot([place - 0.05], [published.FIG10[model][eps]], **star)
+            if not group:
+                label = f"{NAMES[model]}, {_seeds(found)}"
+                ax.plot([], [], ls="none", label=label, **_style(model, 7))
+    ax.plot([], [], label="published, in its model's colour", **PUBLISHED | {"color": "white"})
     names = [f"ε = {eps:g}" if eps else "clamp alone" for eps in epsilons]
     ax.set_xticks(range(len(epsilons)), names)
-    ax.set(ylabel="accuracy (%)", title=f"recorded, {_seeds(found)}", ylim=(0, None))
-    _legend_below(ax, columns=3)
+    ax.set(ylabel="accuracy (%)", title="recorded", ylim=(0, None))
+    _legend_below(ax, columns=2)
 
 
 def benchmark_ratios(

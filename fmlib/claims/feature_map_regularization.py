@@ -1,6 +1,7 @@
 """Claims of sections 2 and 7.2: feature maps as training images."""
 
 from collections.abc import Sequence
+from math import log10
 from typing import Literal
 
 from fmlib import published
@@ -85,6 +86,19 @@ def _more_epochs(recorded: Recorded) -> Found:
     return beyond(negative(fall), negative(over)), measured
 
 
+def _overfit(recorded: Recorded) -> Found:
+    changes = {}
+    for column in ("gap", "test"):
+        longer, base = (_further(recorded, 0, "originals", c) for c in (column, f"base_{column}"))
+        changes[column] = paired(longer, base)
+    name = "batch 64, ten further epochs on the images: change of"
+    measured = [
+        Measured(f"{name} the train − test gap (points)", changes["gap"]),
+        Measured(f"{name} test accuracy (points)", changes["test"], role="context"),
+    ]
+    return in_all([holds(changes["gap"]), holds(negative(changes["test"]))]), measured
+
+
 def _undefined(
     recorded: Recorded, activation: str, images: str, rate: float = 0.01
 ) -> Estimate | None:
@@ -120,6 +134,18 @@ def _nan_cause(recorded: Recorded) -> Found:
     signs, scale = (fewer(m.found, measured[0].found) for m in measured[1:])
     both = signs == scale == Verdict.REPRODUCED
     return (Verdict.PARTLY if both else signs), measured
+
+
+def _vanishing(recorded: Recorded) -> Found:
+    """In powers of ten, since the norms of the gradients differ by orders of magnitude."""
+    norms = {}
+    for images in ("maps before", "originals"):
+        chosen = {"activation": "relu", "images": images, "learning_rate": 0.01}
+        found = recorded.by_seed(recorded.undefined, "gradient", **chosen)
+        norms[images] = {seed: log10(norm) for seed, norm in found.items() if norm > 0}
+    ratio = paired(norms["maps before"], norms["originals"])
+    name = "first gradient on maps over that on the images (powers of ten)"
+    return holds(negative(ratio)), [Measured(name, ratio)]
 
 
 def _nan_cure(recorded: Recorded) -> Found:
@@ -182,6 +208,19 @@ CLAIMS = (
         text="Nothing is recorded yet.",
     ),
     Claim(
+        id="overfit",
+        words="Models overfit when they are trained for more epochs.",
+        measure="points of train − test gap after ten more epochs",
+        where="section 7.2",
+        chapter="feature_map_regularization",
+        target="fig-9-recorded",
+        rule="After ten further epochs on the images the gap between training and test accuracy is "
+        "wider and test accuracy lower; partly if one of them.",
+        judge=_overfit,
+        verdict=Verdict.INCONCLUSIVE,
+        text="Nothing is recorded yet.",
+    ),
+    Claim(
         id="nan",
         words="Training on feature maps gives undefined losses.",
         measure="share of trainings; control: on the original images",
@@ -209,6 +248,19 @@ CLAIMS = (
         verdict=Verdict.PARTLY,
         text="Taking the signs away helps. So does dividing the maps by 255, with all their "
         "negative values kept: what they have in common is a smaller first step.",
+    ),
+    Claim(
+        id="vanishing",
+        words="Zeros after ReLU make the gradients vanish, and thus the loss undefined.",
+        measure="powers of ten, first gradient on maps over that on the images",
+        where="section 7.2",
+        chapter="feature_map_regularization",
+        target="tab-undefined-recorded",
+        rule="Before the first step the gradient is smaller on maps than on the images.",
+        judge=_vanishing,
+        verdict=Verdict.NOT_REPRODUCED,
+        text="It is the other way round: the gradient of the first step on maps is larger than that on "
+        "the images by orders of magnitude. The loss does not die away, it runs off.",
     ),
     Claim(
         id="nan-cure",

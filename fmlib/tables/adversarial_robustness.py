@@ -20,6 +20,7 @@ from fmlib.experiments.adversarial_robustness import (
 )
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES
 from fmlib.tables.cells import (
+    counted,
     difference,
     finished,
     interval,
@@ -66,8 +67,8 @@ def clean_accuracy(runs: list[Robustness], chance: float, recorded: pd.DataFrame
     n, rows = this_run(len(runs)), []
     for model, name in VICTIM_NAMES.items():
         full = [evidence.judged(recorded, kind, 0.0, model) for kind in ("test", "unchanged")]
-        row = {"Model": name, f"{recorded_in(full[0])}: test": interval(full[0])}
-        row["Recorded: held-out"] = interval(full[1])
+        row = {"Model": name, "n": counted(full[0])}
+        row["Recorded: test"], row["Recorded: held-out"] = map(interval, full)
         for split in ("test", "held_out") if model in VICTIMS else ():
             ours = finished([run.clean_accuracy(split, model) for run in runs])
             row[f"{n}: test" if split == "test" else "This run: held-out"] = ours
@@ -90,11 +91,12 @@ def released_robustness(runs: list[Robustness], recorded: pd.DataFrame) -> pd.Da
                 heading if model == "base" else "",
                 name,
                 number(known, ".2f"),
+                counted(full),
                 interval(full),
                 finished(ours),
             )
         )
-    columns = ["ε", "Model", "Published", recorded_in(full), this_run(len(runs))]
+    columns = ["ε", "Model", "Published", "n", "Recorded", this_run(len(runs))]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -106,18 +108,20 @@ def attacks(runs: list[Robustness]) -> pd.DataFrame:
 def recorded_attacks(recorded: pd.DataFrame, kind: Literal["FGSM", "PGD"]) -> pd.DataFrame:
     """Accuracy in percent of every model on images perturbed by every model's gradient.
 
-    A dagger marks the models that are attacked by their own.
+    A dagger marks the models that are attacked by their own.  Where a model diverged there are
+    no numbers in its row and none in its column.
     """
     sources: dict[str, str] = {"sign noise": "random sign noise"} if kind == "FGSM" else {}
     by = FGSM_ON if kind == "FGSM" else PGD_ON
     sources |= {by[source]: f"{kind} by {name}" for source, name in VICTIM_NAMES.items()}
+    known = {v: recorded_in(evidence.judged(recorded, "unchanged", 0.0, v)) for v in VICTIM_NAMES}
     table = []
     for (perturbation, name), eps in product(sources.items(), EPSILONS):
         row = {"Perturbation": name if eps == EPSILONS[0] else "", "ε": f"{eps:g}"}
         for model, judged in VICTIM_NAMES.items():
             full = evidence.judged(recorded, perturbation, eps, model)
             mark = " †" if perturbation == by[model] and full else ""
-            row[f"{recorded_in(full)}: {judged}"] = interval(full, digits=0) + mark
+            row[f"{known[model]}: {judged}"] = interval(full, digits=0) + mark
         table.append(row)
     return pd.DataFrame(table)
 

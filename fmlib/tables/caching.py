@@ -17,6 +17,7 @@ from fmlib.tables.cells import (
     frame,
     interval,
     listed,
+    middle,
     number,
     recorded_in,
     seed_counts,
@@ -166,17 +167,22 @@ def _fig8(size: int, condition: Condition, split: str) -> str:
 
 
 def recorded_differences(recorded: pd.DataFrame) -> pd.DataFrame:
-    """Fig. 8 in full: differences of final test accuracy in points, paired by seed."""
+    """Fig. 8 in full: differences of final test accuracy in points, paired by seed.
+
+    Mean and interval, and the median.
+    """
     gain = published.FIG8["cached_test"] - published.FIG8["plain_test"]
     rows = []
     for size in published.FIG8.index:
         known = [evidence.final_differences(recorded, size, *pair) for pair in evidence.PAIRS]
         skipped = evidence.of_condition(recorded, size, "cached")["skipped"]
-        row = {"Batch size": str(size), "Published: cached − plain": f"{gain[size]:+.2f}"}
+        row = {"Batch size": str(size), "Published: cached − plain": number(gain[size], "+.2f")}
         row["n"] = seed_counts(known)
         for pair, differences in zip(evidence.PAIRS, known, strict=True):
             first, second = (CONDITION_NAMES[condition] for condition in pair)
-            row[f"Recorded: {first} − {second}"] = interval(differences, sign="+")
+            heading = f"Recorded: {first} − {second}"
+            row[heading] = interval(differences, sign="+")
+            row[f"{heading}, median"] = middle(differences, sign="+")
         without = f"{(skipped == 0).sum()} of {len(skipped)}" if len(skipped) else "–"
         rows.append(row | {"Recorded: epochs without a hit": without})
     return pd.DataFrame(rows)
@@ -297,8 +303,9 @@ def recorded_threshold(recorded: pd.DataFrame) -> pd.DataFrame:
         shares = [evidence.final(recorded, size, cache, "share") for cache in caches]
         more = evidence.differences(shares[1], shares[0])
         gain = evidence.final_differences(recorded, size, "nearest", "cached")
-        row = {"Batch size": str(size), "n": seed_counts([*shares, more])}
-        row["Recorded: skipped (%)"], row["without a threshold (%)"] = map(interval, shares)
+        pairs = [{seed: share[seed] for seed in more} for share in shares]
+        row = {"Batch size": str(size), "n": seed_counts([more])}
+        row["Recorded: skipped (%)"], row["without a threshold (%)"] = map(interval, pairs)
         row["change of that share (points)"] = interval(more, sign="+")
         rows.append(row | {"change of test accuracy (points)": interval(gain, sign="+")})
     return pd.DataFrame(rows)
@@ -381,7 +388,7 @@ def caching_summary(
             (quantity, *known, stated(evidence.final(recorded, 4096, c)), spread(final[c]) + n)
         )
     others: dict[Condition, tuple[str, str]] = {
-        "plain": (f"{gain:+.1f}", f"{logged_gain:+.2f}"),
+        "plain": (number(gain, "+.1f"), number(logged_gain, "+.2f")),
         "random": ("–", "–"),
     }
     for other, known in others.items():

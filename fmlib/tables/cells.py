@@ -6,7 +6,7 @@ differ.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -26,27 +26,27 @@ def show(table: pd.DataFrame, caption: str, name: str, wrap: bool = False) -> No
     display(Markdown(f":::{{table}} {caption}\n{options}\n{body}\n:::"))
 
 
+def written(value: float, form: str) -> str:
+    """A number with the sign that typesetting has for numbers below zero; zero has no minus."""
+    sign, rest = ("+", form[1:]) if form.startswith("+") else ("", form)
+    return format(value, f"{sign}z{rest}").replace("-", "−")
+
+
 def spread(values: Iterable[float], digits: int = 1) -> str:
     """Mean and range of one value per seed; a single value stands alone, none is a dash."""
     known = list(values)
     if not known:
         return "–"
-    mean = f"{fmean(known):,.{digits}f}"
-    if len(known) == 1:
-        return mean
-    return f"{mean} ({min(known):,.{digits}f}–{max(known):,.{digits}f})"
+    mean, low, high = (written(x, f",.{digits}f") for x in (fmean(known), min(known), max(known)))
+    return mean if len(known) == 1 else f"{mean} ({low}–{high})"
 
 
 def finished(values: Sequence[float | None], digits: int = 1) -> str:
     """As `spread`, over the runs that did not diverge (None), with the count of those that did."""
     known = [value for value in values if value is not None]
-    return f"{spread(known, digits)}{_diverged(values)}"
-
-
-def _diverged(values: Sequence[float | None]) -> str:
-    """How many of the runs diverged (None), if any did."""
-    count = sum(value is None for value in values)
-    return f" {count} of {len(values)} diverged" if count else ""
+    diverged = len(values) - len(known)
+    note = f" {diverged} of {len(values)} diverged" if diverged else ""
+    return spread(known, digits) + note
 
 
 Outcomes = Mapping[int, float | None]
@@ -54,34 +54,50 @@ Outcomes = Mapping[int, float | None]
 
 
 def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
-    """Mean and 95 % bootstrap interval over the recorded runs; those that diverged are counted.
+    """Mean and 95 % bootstrap interval over the recorded runs that did not diverge.
 
     A single value stands alone, none is a dash; `sign` is "+" for differences.
     """
-    values = list(outcomes.values())
-    known, form = [value for value in values if value is not None], f"{sign},.{digits}f"
+    known, form = _known(outcomes), f"{sign},.{digits}f"
     if not known:
-        return f"–{_diverged(values)}"
+        return "–"
     # Rounded twice, since the last bit of a mean may differ between processors.
-    mean, low, high, *_ = (format(round(x, 9), form) for x in stats.estimate(known))
-    return (mean if len(known) == 1 else f"{mean} ({low} to {high})") + _diverged(values)
+    mean, low, high, *_ = (written(round(x, 9), form) for x in stats.estimate(known))
+    return mean if len(known) == 1 else f"{mean} ({low} to {high})"
+
+
+def middle(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+    """Median over the recorded runs that did not diverge; a dash if there are none."""
+    known = _known(outcomes)
+    return written(round(median(known), 9), f"{sign},.{digits}f") if known else "–"
+
+
+def _known(outcomes: Outcomes) -> list[float]:
+    return [value for value in outcomes.values() if value is not None]
+
+
+def counted(outcomes: Outcomes) -> str:
+    """Number of recorded runs that a number rests on, and of those that diverged, if any did."""
+    known = len(_known(outcomes))
+    diverged = len(outcomes) - known
+    return f"{known} ({diverged} diverged)" if diverged else str(known)
 
 
 def recorded_in(outcomes: Outcomes) -> str:
     """Heading of a recorded column, with the number of seeds."""
-    return f"Recorded, n = {len(outcomes)}"
+    return f"Recorded, n = {counted(outcomes)}"
 
 
 def seed_counts(outcomes: Iterable[Outcomes]) -> str:
     """Numbers of seeds of a row's columns, one if they agree."""
-    counts = [str(len(one)) for one in outcomes]
+    counts = [counted(one) for one in outcomes]
     return ", ".join(counts if len(set(counts)) > 1 else counts[:1])
 
 
 def stated(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
     """As `interval`, with the number of seeds beside it."""
     text = interval(outcomes, digits, sign)
-    return f"{text}, n = {len(outcomes)}" if outcomes else text
+    return f"{text}, n = {counted(outcomes)}" if outcomes else text
 
 
 def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:
@@ -92,15 +108,14 @@ def difference(values: Sequence[float | None], reference: Sequence[float | None]
     note = f" ({diverged} of {len(pairs)} diverged)" if diverged else ""
     if not differences:
         return f"–{note}"
-    mean = f"{fmean(differences):+.1f}"
-    if len(differences) > 1:
-        mean += f" ({min(differences):+.1f} to {max(differences):+.1f})"
-    return mean + note
+    known = fmean(differences), min(differences), max(differences)
+    mean, low, high = (written(x, "+.1f") for x in known)
+    return (mean if len(differences) == 1 else f"{mean} ({low} to {high})") + note
 
 
 def number(value: float | None, form: str) -> str:
     """One number, or a dash where there is none."""
-    return "–" if value is None else format(value, form)
+    return "–" if value is None else written(value, form)
 
 
 def this_run(n: int) -> str:

@@ -13,6 +13,7 @@ from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial
 from fmlib.map_images import WAYS
 from fmlib.tables.cells import (
     Outcomes,
+    counted,
     difference,
     finished,
     frame,
@@ -59,7 +60,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
         for part, heading in parts.items():
             value = getattr(getattr(known, model, None), part, None)
             row[f"Published: {heading}"] = number(value, ".2f")
-        row["n"] = str(rows["seed"].nunique())
+        row["n"] = counted(evidence.outcomes(rows, "test"))
         for part, heading in parts.items():
             row[f"Recorded: {heading}"] = interval(evidence.outcomes(rows, part))
         table.append(row)
