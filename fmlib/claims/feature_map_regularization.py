@@ -259,8 +259,8 @@ CLAIMS = (
         rule="Before the first step the gradient is smaller on maps than on the images.",
         judge=_vanishing,
         verdict=Verdict.NOT_REPRODUCED,
-        text="It is the other way round: the gradient of the first step on maps is larger than that on "
-        "the images by orders of magnitude. The loss does not die away, it runs off.",
+        text="It is the other way round: the gradient of the first step on maps is larger than "
+        "that on the images by orders of magnitude. The loss does not die away, it runs off.",
     ),
     Claim(
         id="nan-cure",
