@@ -644,7 +644,7 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
 
 def recorded_map_training(recorded: pd.DataFrame) -> None:
     """Fig. 9: test accuracy and train - test gap of base, map and control models."""
-    _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.6), sharex=True)
+    _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.8), sharex="col")
     parts = {"test": "test accuracy (%)", "gap": "train − test (points)"}
     for column, row in enumerate(published.FIG9):
         for ax, part in zip(axes[:, column], parts, strict=True):
@@ -657,7 +657,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
         axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}")
-        axes[1, column].set_xticks(range(len(names)), names, fontsize=9)
+        axes[1, column].set_xticks(range(len(names)), names, fontsize=8)
     for ax, name in zip(axes[:, 0], parts.values(), strict=True):
         ax.set_ylabel(name)
     for ax in axes[1]:
