@@ -307,16 +307,14 @@ def _legend_below(ax: Axes, columns: int | None = None) -> None:
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
 
 
-def _draw_curves(
-    ax: Axes, curves: list[list[float]], quantity: str, start: int = 1, note: str = ""
-) -> None:
+def _draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int = 1) -> None:
     """Thin lines for single curves, a thick one with markers for their mean."""
     style = {"color": PALETTE[quantity], "marker": MARKERS[quantity], "markersize": 4}
     for curve in curves if len(curves) > 1 else []:
         ax.plot(range(start, len(curve) + start), curve, color=style["color"], lw=0.8, alpha=0.5)
     length = min((len(curve) for curve in curves), default=0)
     mean = [fmean(curve[i] for curve in curves) for i in range(length)]
-    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity] + note, **style)
+    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity], **style)
 
 
 def skipped_by_epoch(runs: list[Comparison]) -> None:
@@ -665,20 +663,25 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
     _legend_below(axes[0, 0])
 
 
-def recorded_further_training(recorded: pd.DataFrame, row: published.Fig9Row) -> None:
-    """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model."""
-    [ax] = _panels(height=3.4)
-    for model in evidence.FURTHER[1:]:
-        rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
-        known = rows[rows["diverged"].ne(True)]
-        curves = [
-            [base, *rest] for base, rest in zip(known["base_test"], known["tests"], strict=True)
-        ]
-        _draw_curves(ax, curves, model, start=0, note=f", n = {len(curves)}")
-    ax.set(title=f"{row.dataset}, batch {row.batch_size}", ylabel="test accuracy (%)")
-    ax.set_xlabel("epoch of further training")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend_below(ax)
+def recorded_further_training(recorded: pd.DataFrame) -> None:
+    """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model.
+
+    A panel per row of Fig. 9, with the numbers of its models that did not diverge.
+    """
+    axes = _panels(len(published.FIG9), 3.6)
+    for ax, row in zip(axes, published.FIG9, strict=True):
+        counts = []
+        for model in evidence.FURTHER[1:]:
+            rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
+            known = rows[rows["diverged"].ne(True)]
+            base_and_tests = zip(known["base_test"], known["tests"], strict=True)
+            _draw_curves(ax, [[base, *tests] for base, tests in base_and_tests], model, start=0)
+            counts.append(f"{len(known)} {model}")
+        ax.set_title(f"{row.dataset}\nbatch {row.batch_size}\nn = {', '.join(counts)}", fontsize=9)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel("test accuracy (%)")
+    axes[1].set_xlabel("epoch of further training")
+    _legend_below(axes[0])
 
 
 def recorded_robustness(recorded: pd.DataFrame) -> None:

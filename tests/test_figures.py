@@ -475,11 +475,13 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         ["published"],
     ),
     (
-        lambda path: figures.recorded_further_training(
-            evidence.further_training(path), published.FIG9[0]
-        ),
-        ["mnist, batch 64"],
-        ["map model, n = 1", "control: originals, n = 2"],
+        lambda path: figures.recorded_further_training(evidence.further_training(path)),
+        [
+            "mnist\nbatch 64\nn = 1 maps, 2 originals",
+            "mnist\nbatch 256\nn = 0 maps, 0 originals",
+            "fashion-mnist\nbatch 256\nn = 0 maps, 0 originals",
+        ],
+        ["map model", "control: originals"],
     ),
     (
         lambda path: figures.recorded_robustness(evidence.robustness(path)),
@@ -570,10 +572,10 @@ def test_recorded_rows_of_figure_9(folder: Path) -> None:
 
 def test_recorded_further_training_begins_at_the_base_model(folder: Path) -> None:
     table = evidence.further_training(folder)
-    [ax] = draw(lambda: figures.recorded_further_training(table, published.FIG9[0]))
+    ax, *_ = draw(lambda: figures.recorded_further_training(table))
     drawn = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
-    assert np.asarray(drawn["map model, n = 1"].get_ydata()).tolist() == [88, 50, 69]
-    assert np.asarray(drawn["control: originals, n = 2"].get_ydata()).tolist() == [88.5, 50, 89.5]
+    assert np.asarray(drawn["map model"].get_ydata()).tolist() == [88, 50, 69]
+    assert np.asarray(drawn["control: originals"].get_ydata()).tolist() == [88.5, 50, 89.5]
 
 
 def test_recorded_attacks_begin_with_unchanged_images(folder: Path) -> None:

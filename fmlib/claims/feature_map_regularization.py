@@ -67,23 +67,28 @@ def _better_test(recorded: Recorded) -> Found:
 
 
 def _more_epochs(recorded: Recorded) -> Found:
-    changes = {}
-    for images in ("maps", "originals"):
-        dataset, size = ROWS[0]
-        rows = recorded.rows(recorded.further, dataset=dataset, batch_size=size, images=images)
-        known = rows[~rows["diverged"].astype(bool)]
-        changes[images] = {
-            seed: tests[-1] - tests[0]
-            for seed, tests in zip(known["seed"], known["tests"], strict=True)
-        }
-    fall = mean_of(changes["maps"])
-    over = paired(changes["maps"], changes["originals"])
-    name = "batch 64, test accuracy, last − first of ten epochs"
-    measured = [
-        Measured(f"{name} on maps (points)", fall),
-        Measured(f"{name}: maps − control on originals (points)", over, role="control"),
-    ]
-    return beyond(negative(fall), negative(over)), measured
+    verdicts, measured = [], []
+    for row in range(len(ROWS)):
+        changes = {images: _last_minus_first(recorded, row, images) for images in _COPIES}
+        change, over = mean_of(changes["maps"]), paired(changes["maps"], changes["originals"])
+        verdicts.append(beyond(negative(change), negative(over)))
+        name = f"{_row_name(row)}, test accuracy, last − first epoch on maps"
+        measured += [
+            Measured(f"{name} (points)", change),
+            Measured(f"{name}: maps − control on originals (points)", over, role="control"),
+        ]
+    return in_all(verdicts), measured
+
+
+_COPIES = ("maps", "originals")
+
+
+def _last_minus_first(recorded: Recorded, row: int, images: str) -> dict[int, float]:
+    dataset, size = ROWS[row]
+    rows = recorded.rows(recorded.further, dataset=dataset, batch_size=size, images=images)
+    known = rows[~rows["diverged"].astype(bool)]
+    tests = zip(known["seed"], known["tests"], strict=True)
+    return {seed: accuracies[-1] - accuracies[0] for seed, accuracies in tests}
 
 
 def _overfit(recorded: Recorded) -> Found:
@@ -165,8 +170,9 @@ CLAIMS = (
         rule="In every row of Fig. 9 the squared correlation of maps with the images under the "
         "best of five blurs is above one half, and higher than with the images themselves.",
         judge=_blurred,
-        verdict=Verdict.INCONCLUSIVE,
-        text="Nothing is recorded yet.",
+        verdict=Verdict.REPRODUCED,
+        text="By this measure they are: a slight blur of the image explains more of a map than the"
+        " image itself does, if only by a little on Fashion-MNIST.",
     ),
     Claim(
         id="regularize",
@@ -179,7 +185,10 @@ CLAIMS = (
         + CONTROLLED.format("the base model", "training as long on the originals"),
         judge=_regularize,
         verdict=Verdict.INCONCLUSIVE,
-        text="Nothing is recorded yet.",
+        text="At batch 64 no map model could be trained to the end: within the first steps each "
+        "loss became undefined. In the other rows the gap changes by no more than it differs "
+        "between seeds; in the one with MNIST the map models have lost accuracy on training and on"
+        " test images alike.",
     ),
     Claim(
         id="better-test",
@@ -191,8 +200,10 @@ CLAIMS = (
         rule="Test accuracy rises in one row at least. "
         + CONTROLLED.format("the base model", "training as long on the originals"),
         judge=_better_test,
-        verdict=Verdict.INCONCLUSIVE,
-        text="Nothing is recorded yet.",
+        verdict=Verdict.PARTLY,
+        text="On Fashion-MNIST it is, as published; but training as long on the originals brings "
+        "more. On MNIST the map models lose much of their accuracy, or cannot be trained to the "
+        "end.",
     ),
     Claim(
         id="more-epochs",
@@ -201,11 +212,13 @@ CLAIMS = (
         where="section 7.2",
         chapter="feature_map_regularization",
         target="fig-9-epochs-recorded",
-        rule="Test accuracy after ten epochs on maps is below that after one. "
+        rule="In every row of Fig. 9 test accuracy after the last epoch on maps is below that "
+        "after the first; partly if in some. "
         + CONTROLLED.format("the first epoch", "training as long on the originals"),
         judge=_more_epochs,
-        verdict=Verdict.INCONCLUSIVE,
-        text="Nothing is recorded yet.",
+        verdict=Verdict.NOT_REPRODUCED,
+        text="Where a map model can be trained at all, further epochs on maps raise its accuracy. "
+        "On MNIST it is the first one that costs most of it.",
     ),
     Claim(
         id="overfit",
@@ -217,8 +230,9 @@ CLAIMS = (
         rule="After ten further epochs on the images the gap between training and test accuracy is "
         "wider and test accuracy lower; partly if one of them.",
         judge=_overfit,
-        verdict=Verdict.INCONCLUSIVE,
-        text="Nothing is recorded yet.",
+        verdict=Verdict.PARTLY,
+        text="The gap widens, by a fraction of a point; test accuracy rises as well. Twice as many"
+        " epochs as the paper's do no harm.",
     ),
     Claim(
         id="nan",
