@@ -8,7 +8,7 @@ from IPython.display import Markdown, display
 
 from fmlib.claims import Judgement, Measured
 from fmlib.stats import Estimate
-from fmlib.tables.cells import written
+from fmlib.tables.cells import markdown, written
 
 
 def recorded(found: Estimate | None, form: str = ".1f") -> str:
@@ -78,14 +78,13 @@ def show_claims(judged: Sequence[Judgement]) -> None:
 
 def _claim(judged: Judgement) -> str:
     claim = judged.claim
-    numbers = measured(judged).to_markdown(index=False, disable_numparse=True)
-    options = f":name: tab-claim-{claim.id}\n:class: wrap"
     files = "\n".join(f"- {{download}}`{path} <../results/{path}>`" for path in judged.records)
     return (
         f"(claim-{claim.id})=\n"
         f"**{claim.words}** ({claim.where}; {{numref}}`{claim.target}`)\n\n"
         f"*Rule.* {claim.rule}\n\n"
-        f":::{{table}} Numbers behind this claim.\n{options}\n\n{numbers}\n:::\n\n"
+        f":::{{table}} Numbers behind this claim.\n:name: tab-claim-{claim.id}\n\n"
+        f"{markdown(measured(judged))}\n:::\n\n"
         f"*Verdict:* **{judged.verdict}.** {claim.text}\n\n"
         + (f":::{{dropdown}} Records used: {len(judged.records)}\n{files}\n:::" if files else "")
     )

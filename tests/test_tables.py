@@ -142,6 +142,14 @@ def test_show_gives_a_captioned_numbered_table(monkeypatch: pytest.MonkeyPatch) 
     assert body == ["|ε|n|", "|:|:|", "|0.10|1,000|"]
 
 
+def test_lines_break_between_a_number_and_its_range() -> None:
+    table = pd.DataFrame({"Recorded, n = 5": ["1.0 (−2.0 to +4.0), n = 5", "two (or more) words"]})
+    text = cells.markdown(table)
+    assert "Recorded, n\u00a0=\u00a05" in text
+    assert "1.0 (−2.0\u00a0to\u00a0+4.0), n\u00a0=\u00a05" in text
+    assert "two (or more) words" in text
+
+
 # --- chapter 01 --------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ high)", its 95 % interval; the number of seeds stands in the heading, or in a co
 differ.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
@@ -15,15 +16,22 @@ from IPython.display import Markdown, display
 from fmlib import stats
 
 
-def show(table: pd.DataFrame, caption: str, name: str, wrap: bool = False) -> None:
+def show(table: pd.DataFrame, caption: str, name: str) -> None:
     """Display a table with caption and label as Markdown of the book.
 
-    The cell needs the metadata `mystnb: {markdown_format: myst}`.  `wrap` is for tables of
-    sentences, whose cells may be broken into lines.
+    The cell needs the metadata `mystnb: {markdown_format: myst}`.
     """
-    body = table.to_markdown(index=False, disable_numparse=True)
-    options = f":name: {name}\n" + (":class: wrap\n" if wrap else "")
-    display(Markdown(f":::{{table}} {caption}\n{options}\n{body}\n:::"))
+    display(Markdown(f":::{{table}} {caption}\n:name: {name}\n\n{markdown(table)}\n:::"))
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown; lines may break between a number and its range, not within a range."""
+    text = table.to_markdown(index=False, disable_numparse=True)
+    return re.sub(r"\([−+\d][^()|]*\)|\bn = \d", _unbroken, text)
+
+
+def _unbroken(found: re.Match[str]) -> str:
+    return found[0].replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def written(value: float, form: str) -> str:
