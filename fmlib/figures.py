@@ -560,7 +560,9 @@ def _runs(
 
 
 def _seeds(outcomes: Outcomes) -> str:
-    return f"n = {len(_known(outcomes))}"
+    known = len(_known(outcomes))
+    diverged = f" ({len(outcomes) - known} diverged)" if known < len(outcomes) else ""
+    return f"n = {known}{diverged}"
 
 
 def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
@@ -634,7 +636,7 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
     axes[0].set_yscale("symlog", linthresh=1)
     ticks = [-30, -10, -3, -1, 0, 1, 3, 10]
-    axes[0].set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axes[0].set_yticks(ticks, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in ticks])
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
     _legend_below(axes[0])
@@ -651,7 +653,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
                 rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
                 found = evidence.outcomes(rows, part)
                 _estimate(ax, place, found, model)
-                names.append(f"{_label(NAMES[model], 9)}\n{_seeds(found)}")
+                names.append(f"{_label(NAMES[model], 9)}\n{_label(_seeds(found), 12)}")
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
         axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}")
@@ -676,8 +678,9 @@ def recorded_further_training(recorded: pd.DataFrame) -> None:
             known = rows[rows["diverged"].ne(True)]
             base_and_tests = zip(known["base_test"], known["tests"], strict=True)
             _draw_curves(ax, [[base, *tests] for base, tests in base_and_tests], model, start=0)
-            counts.append(f"{len(known)} {model}")
-        ax.set_title(f"{row.dataset}\nbatch {row.batch_size}\nn = {', '.join(counts)}", fontsize=9)
+            counts.append(f"{model}: {_seeds(evidence.outcomes(rows, 'test'))}")
+        title = "\n".join([f"{row.dataset}, batch {row.batch_size}", *counts])
+        ax.set_title(title, fontsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("test accuracy (%)")
     axes[1].set_xlabel("epoch of further training")
@@ -714,6 +717,7 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
 def recorded_released(recorded: pd.DataFrame) -> None:
     """Fig. 10 as released: accuracy after the clamp alone, and with the perturbation."""
     [ax] = _panels(height=3.8)
+    ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0, label="guessing among ten classes")
     epsilons = (0.0, *published.FIG10.index)
     models = (*VICTIMS, *TWINS)
     for group, eps in enumerate(epsilons):

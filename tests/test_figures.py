@@ -477,9 +477,9 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     (
         lambda path: figures.recorded_further_training(evidence.further_training(path)),
         [
-            "mnist\nbatch 64\nn = 1 maps, 2 originals",
-            "mnist\nbatch 256\nn = 0 maps, 0 originals",
-            "fashion-mnist\nbatch 256\nn = 0 maps, 0 originals",
+            "mnist, batch 64\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
+            "mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
+            "fashion-mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
         ],
         ["map model", "control: originals"],
     ),
@@ -499,6 +499,7 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         lambda path: figures.recorded_released(evidence.robustness(path)),
         ["recorded"],
         [
+            "guessing among ten classes",
             *(f"{model}, n = 2" for model in (*MODELS, "first twin", "second twin")),
             "published, in its model's colour",
         ],
@@ -533,7 +534,7 @@ def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
     assert [y for _, y in points(right, 12)] == [91.8, 94.2]
     assert [text.get_text() for text in right.texts] == ["91.8", "94.2"]
     names = [label.get_text() for label in right.get_xticklabels()]
-    assert names == ["plain\nn = 2", "cached\nn = 2", "random\nskipping\nn = 2"]
+    assert names == ["plain\nn = 2 (1 diverged)", "cached\nn = 2", "random\nskipping\nn = 2"]
 
 
 def test_accuracy_stands_over_what_was_spent(folder: Path) -> None:

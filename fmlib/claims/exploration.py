@@ -1,6 +1,5 @@
 """Claims of sections 3 and 3.1: centroids, outliers, embeddings."""
 
-from fmlib import published
 from fmlib.claims.judging import Claim, Found, Measured, Recorded, mean_of
 from fmlib.stats import Estimate, paired, share
 from fmlib.verdicts import Verdict, holds, in_all
@@ -51,13 +50,6 @@ def _embeddings(recorded: Recorded) -> Found:
         Measured(f"{name}: PCA (%)", mean_of(pca), role="control", form=".1f"),
     ]
     return holds(better), measured
-
-
-def _simple(recorded: Recorded) -> Found:
-    chosen = {"batch_size": 64, "condition": "plain", "last": True}
-    found = mean_of(recorded.by_seed(recorded.caching, "test_accuracy", **chosen))
-    name = "test accuracy of the base CNN, two convolutions, ten epochs at batch 64 (%)"
-    return holds(found, 90), [Measured(name, found, published.FIG8["plain_test"][64], form=".1f")]
 
 
 CLAIMS = (
@@ -113,18 +105,5 @@ CLAIMS = (
         judge=_embeddings,
         verdict=Verdict.REPRODUCED,
         text="By a wide margin, and for each of the samples.",
-    ),
-    Claim(
-        id="simple",
-        words="The digits lie in such clear clusters that a simple network names most of them "
-        "right.",
-        measure="% of test images, base CNN",
-        where="section 3.1, Fig. 3",
-        chapter="exploration",
-        target="fig-3",
-        rule="The base CNN, with two convolutions, names more than 90 % of the test images right.",
-        judge=_simple,
-        verdict=Verdict.REPRODUCED,
-        text="The network of the paper suffices. That the clusters are the reason is not tested.",
     ),
 )

@@ -200,7 +200,9 @@ def robustness_summary(runs: list[Robustness], recorded: pd.DataFrame) -> pd.Dat
         released = kind == "released"
         for eps in _epsilons(runs, "released" if released else "own fgsm"):
             detail = "clamp alone" if eps == 0 else f"ε = {eps:g}"
-            quantity = f"Fig. 10, {PERTURBATION_NAMES[kind]}, {detail}: map − base model (points)"
+            name = PERTURBATION_NAMES[kind]
+            place = f"Fig. 10, {name}" if released else name
+            quantity = f"{place}, {detail}: map − base model (points)"
             known = (published.FIG10["maps"] - published.FIG10["base"]).get(eps)
             maps, base = ([run.accuracy(kind, eps, m) for run in runs] for m in ("maps", "base"))
             full = [

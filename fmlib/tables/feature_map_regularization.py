@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import product
+from statistics import median
 from typing import Literal, get_args
 
 import pandas as pd
@@ -74,12 +75,11 @@ def _fig9(row: Row) -> published.Fig9Row | None:
 
 
 def _row_name(row: Row) -> str:
-    """Dataset and batch size of a row of Fig. 9, with the published one if it differs."""
+    """Dataset and batch size of a row of Fig. 9, with that of this run where it differs."""
     known = _fig9(row)
-    batch = f"{plain_text(row.dataset)}, batch {row.batch_size}"
-    if known is None or known.batch_size == row.batch_size:
-        return batch
-    return f"{batch} (published: {known.batch_size})"
+    size = row.batch_size if known is None else known.batch_size
+    note = "" if size == row.batch_size else f" (this run: {row.batch_size})"
+    return f"{plain_text(row.dataset)}, batch {size}{note}"
 
 
 Part = Literal["train", "test", "gap"]
@@ -151,7 +151,8 @@ def _end(trial: Trial) -> str:
 def recorded_undefined_losses(recorded: pd.DataFrame) -> pd.DataFrame:
     """Section 7.2 in full: runs whose loss ended undefined, by network, images, learning rate.
 
-    With the share of them and its 95 % interval, in percent.
+    With the share of them and its 95 % interval, in percent, and the norm of the gradient
+    before the first step.
     """
     table = []
     for activation, images in product(get_args(models.Activation), SETS):
@@ -161,6 +162,8 @@ def recorded_undefined_losses(recorded: pd.DataFrame) -> pd.DataFrame:
         row = {"Network": activation, "Trained on": images}
         for rate in (0.01, 0.1):
             row[f"Recorded: undefined at {rate:g}"] = _undefined(rows, rate)
+        norms = evidence.by_seed(rows, "gradient", learning_rate=0.01).values()
+        row["Recorded: first gradient, median"] = f"{median(norms):.3g}" if norms else "–"
         lost = rows[rows["undefined"].isna()]["seed"].nunique()
         row["Recorded: base model undefined"] = f"{lost} of {rows['seed'].nunique()}"
         table.append(row if len(rows) else row | dict.fromkeys(list(row)[2:], "–"))
@@ -171,7 +174,7 @@ def _undefined(rows: pd.DataFrame, rate: float) -> str:
     ends = rows[rows["learning_rate"] == rate]["undefined"].dropna()
     if ends.empty:
         return "–"
-    _, low, high, n, _ = stats.share(int(ends.sum()), len(ends))
+    _, low, high, n, *_ = stats.share(int(ends.sum()), len(ends))
     return f"{int(ends.sum())} of {n} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
