@@ -29,20 +29,26 @@ def recorded(found: Estimate | None, form: str = ".1f") -> str:
 def verdicts(judged: Sequence[Judgement], links: bool = False) -> pd.DataFrame:
     """Every claim with published and recorded numbers, its control, and the verdict.
 
-    Where a claim has more than two cases, such as batch sizes, the range of their means stands.
-    With `links` to its figure or table and to the numbers and records behind it.
+    What the authors' log says stands behind the published number.  Where a claim has more than
+    two cases, such as batch sizes, the range of their means stands.  With `links` to its figure
+    or table and to the numbers and records behind it.
     """
     return pd.DataFrame(
         {
             "Claim": f"{j.claim.words} *({j.claim.measure})*" + (_links(j.claim) if links else ""),
-            "Published": _known([(m.published, m.form) for m in j.measured]),
-            "Authors' log": _known([(m.logged, m.form) for m in j.measured]),
+            "Published": _published(j.measured),
             "Recorded": _found([m for m in j.measured if m.role == "effect"]),
             "Control": _found([m for m in j.measured if m.role == "control"]),
             "Verdict": f"**{j.verdict}**",
         }
         for j in judged
     )
+
+
+def _published(measured: Sequence[Measured]) -> str:
+    printed = _known([(m.published, m.form) for m in measured])
+    logged = _known([(m.logged, m.form) for m in measured])
+    return printed if logged == "–" else f"{printed}; log: {logged}"
 
 
 def _links(claim: Claim) -> str:

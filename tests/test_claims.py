@@ -361,7 +361,7 @@ def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:
     runs(tmp_path, 90, 92, 91, 64)
     judged = [j for j in claims.judge(results=tmp_path) if j.claim.id == "near"]
     row = evidence_tables.verdicts(judged).iloc[0]
-    assert row["Published"] == "−4.4 to +2.4, 8 cases"
+    assert row["Published"].startswith("−4.4 to +2.4, 8 cases; log: −4.4")
     assert row["Recorded"] == "−1.0 to +2.0, 2 cases"
     assert row["Control"] == "–"
     assert row["Verdict"] == "**partly**"

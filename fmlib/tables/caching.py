@@ -186,7 +186,8 @@ def recorded_differences(recorded: pd.DataFrame) -> pd.DataFrame:
             first, second = (CONDITION_NAMES[condition] for condition in pair)
             heading = f"Recorded: {first} − {second}"
             row[heading] = interval(differences, sign="+")
-            row[f"{heading}, median"] = middle(differences, sign="+")
+            if differences:
+                row[heading] += f", median {middle(differences, sign='+')}"
         without = f"{(skipped == 0).sum()} of {len(skipped)}" if len(skipped) else "–"
         rows.append(row | {"Recorded: epochs without a hit": without})
     return pd.DataFrame(rows)
