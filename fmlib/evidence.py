@@ -315,6 +315,22 @@ def differences(
     return {s: None if a is None or b is None else a - b for s, (a, b) in pairs.items()}
 
 
+Outcomes = Mapping[int, float | None]
+"""A recorded number by seed; None where the training diverged."""
+
+
+def finished(outcomes: Outcomes) -> list[float]:
+    """The numbers of the runs that did not diverge."""
+    return [value for value in outcomes.values() if value is not None]
+
+
+def counted(outcomes: Outcomes) -> str:
+    """Number of recorded runs that a number rests on, and of those that diverged, if any did."""
+    known = len(finished(outcomes))
+    diverged = len(outcomes) - known
+    return f"{known} ({diverged} diverged)" if diverged else str(known)
+
+
 FURTHER: tuple[Model, ...] = ("base", "maps", "originals")
 """Models of Fig. 9 that are recorded."""
 

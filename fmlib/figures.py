@@ -5,7 +5,7 @@ that is computed is means and, for recorded runs (`recorded_…`), their 95 % bo
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -509,16 +509,11 @@ def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) 
 
 # --- recorded runs ------------------------------------------------------------------------
 
-Outcomes = Mapping[int, float | None]
+Outcomes = evidence.Outcomes
 PUBLISHED: dict[str, Any] = {
     "color": "gold", "marker": "*", "mec": "black", "ms": 12, "ls": "none", "zorder": 5
 }  # fmt: skip
 """How a published number is marked beside recorded ones."""
-
-
-def _known(outcomes: Outcomes) -> list[float]:
-    """The values of the runs that did not diverge."""
-    return [value for value in outcomes.values() if value is not None]
 
 
 def _style(quantity: str, size: float) -> dict[str, Any]:
@@ -527,7 +522,7 @@ def _style(quantity: str, size: float) -> dict[str, Any]:
 
 def _estimate(ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3) -> None:
     """The mean with its 95 % interval, and beside it a faint point per seed."""
-    if not (values := _known(outcomes)):
+    if not (values := evidence.finished(outcomes)):
         return
     places = x + width * np.linspace(0.3, 1, len(values))
     ax.plot(places, values, ls="none", alpha=0.5, mew=0, **_style(quantity, 4))
@@ -541,7 +536,9 @@ def _band(
 ) -> None:
     """A line through the means, and around it a band of their 95 % intervals."""
     found = {
-        x: stats.estimate(v) for x, o in zip(places, outcomes, strict=True) if (v := _known(o))
+        x: stats.estimate(v)
+        for x, o in zip(places, outcomes, strict=True)
+        if (v := evidence.finished(o))
     }
     means, low, high = ([one[i] for one in found.values()] for i in range(3))
     ax.plot([*found], means, line, lw=2, label=NAMES[quantity], **_style(quantity, 4))
@@ -560,9 +557,7 @@ def _runs(
 
 
 def _seeds(outcomes: Outcomes) -> str:
-    known = len(_known(outcomes))
-    diverged = f" ({len(outcomes) - known} diverged)" if known < len(outcomes) else ""
-    return f"n = {known}{diverged}"
+    return f"n = {evidence.counted(outcomes)}"
 
 
 def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:

@@ -82,9 +82,9 @@ def test_intervals_by_hand(
 
 def test_recorded_runs_are_counted_and_those_that_diverged() -> None:
     lost: dict[int, float | None] = {0: 1.0, 1: 9.0, 2: 2.0, 3: None}
-    assert cells.counted(lost) == "3 (1 diverged)"
+    assert evidence.counted(lost) == "3 (1 diverged)"
     assert cells.middle(lost) == "2.0"
-    assert cells.counted({}) == "0"
+    assert evidence.counted({}) == "0"
     assert cells.middle({0: None}) == DASH
 
 

@@ -20,7 +20,6 @@ from fmlib.experiments.adversarial_robustness import (
 )
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES
 from fmlib.tables.cells import (
-    counted,
     difference,
     finished,
     interval,
@@ -67,7 +66,7 @@ def clean_accuracy(runs: list[Robustness], chance: float, recorded: pd.DataFrame
     n, rows = this_run(len(runs)), []
     for model, name in VICTIM_NAMES.items():
         full = [evidence.judged(recorded, kind, 0.0, model) for kind in ("test", "unchanged")]
-        row = {"Model": name, "n": counted(full[0])}
+        row = {"Model": name, "n": evidence.counted(full[0])}
         row["Recorded: test"], row["Recorded: held-out"] = map(interval, full)
         for split in ("test", "held_out") if model in VICTIMS else ():
             ours = finished([run.clean_accuracy(split, model) for run in runs])
@@ -91,7 +90,7 @@ def released_robustness(runs: list[Robustness], recorded: pd.DataFrame) -> pd.Da
                 heading if model == "base" else "",
                 name,
                 number(known, ".2f"),
-                counted(full),
+                evidence.counted(full),
                 interval(full),
                 finished(ours),
             )

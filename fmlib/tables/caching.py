@@ -13,7 +13,6 @@ from fmlib import evidence, published
 from fmlib.experiments import caching
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison, Condition, Reading
 from fmlib.tables.cells import (
-    Outcomes,
     difference,
     frame,
     interval,
@@ -79,7 +78,7 @@ def _epochs(
 
 def recorded_spread(recorded: pd.DataFrame) -> pd.DataFrame:
     """Fig. 7: range of plain training over seeds, and how many runs the published ones beat."""
-    plain, cached = ([*map(_finished, _epochs(recorded, c))] for c in KNOWN)
+    plain, cached = ([*map(evidence.finished, _epochs(recorded, c))] for c in KNOWN)
     ranges = [f"{min(v):.1f} to {max(v):.1f}" if v else "–" for v in plain]
     table: dict[str, Any] = {f"Recorded, n = {len(plain[0])}: plain, lowest to highest": ranges}
     for c in KNOWN:
@@ -87,10 +86,6 @@ def recorded_spread(recorded: pd.DataFrame) -> pd.DataFrame:
         table[f"Published {c} is above plain"] = [*map(_rank, published.FIG7[c], plain)]
     table["above cached"] = [*map(_rank, published.FIG7["cached"], cached)]
     return pd.DataFrame(table, index=published.FIG7.index).rename_axis("Epoch").reset_index()
-
-
-def _finished(outcomes: Outcomes) -> list[float]:
-    return [value for value in outcomes.values() if value is not None]
 
 
 def _rank(value: float, known: list[float]) -> str:

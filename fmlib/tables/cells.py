@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown, display
 
-from fmlib import stats
+from fmlib import evidence, stats
 
 
 def show(table: pd.DataFrame, caption: str, name: str) -> None:
@@ -57,16 +57,12 @@ def finished(values: Sequence[float | None], digits: int = 1) -> str:
     return spread(known, digits) + note
 
 
-Outcomes = Mapping[int, float | None]
-"""A recorded number by seed; None where the training diverged."""
-
-
-def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+def interval(outcomes: evidence.Outcomes, digits: int = 1, sign: str = "") -> str:
     """Mean and 95 % bootstrap interval over the recorded runs that did not diverge.
 
     A single value stands alone, none is a dash; `sign` is "+" for differences.
     """
-    known, form = _known(outcomes), f"{sign},.{digits}f"
+    known, form = evidence.finished(outcomes), f"{sign},.{digits}f"
     if not known:
         return "–"
     # Rounded twice, since the last bit of a mean may differ between processors.
@@ -74,38 +70,27 @@ def interval(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
     return mean if len(known) == 1 else f"{mean} ({low} to {high})"
 
 
-def middle(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+def middle(outcomes: evidence.Outcomes, digits: int = 1, sign: str = "") -> str:
     """Median over the recorded runs that did not diverge; a dash if there are none."""
-    known = _known(outcomes)
+    known = evidence.finished(outcomes)
     return written(round(median(known), 9), f"{sign},.{digits}f") if known else "–"
 
 
-def _known(outcomes: Outcomes) -> list[float]:
-    return [value for value in outcomes.values() if value is not None]
-
-
-def counted(outcomes: Outcomes) -> str:
-    """Number of recorded runs that a number rests on, and of those that diverged, if any did."""
-    known = len(_known(outcomes))
-    diverged = len(outcomes) - known
-    return f"{known} ({diverged} diverged)" if diverged else str(known)
-
-
-def recorded_in(outcomes: Outcomes) -> str:
+def recorded_in(outcomes: evidence.Outcomes) -> str:
     """Heading of a recorded column, with the number of seeds."""
-    return f"Recorded, n = {counted(outcomes)}"
+    return f"Recorded, n = {evidence.counted(outcomes)}"
 
 
-def seed_counts(outcomes: Iterable[Outcomes]) -> str:
+def seed_counts(outcomes: Iterable[evidence.Outcomes]) -> str:
     """Numbers of seeds of a row's columns, one if they agree."""
-    counts = [counted(one) for one in outcomes]
+    counts = [evidence.counted(one) for one in outcomes]
     return ", ".join(counts if len(set(counts)) > 1 else counts[:1])
 
 
-def stated(outcomes: Outcomes, digits: int = 1, sign: str = "") -> str:
+def stated(outcomes: evidence.Outcomes, digits: int = 1, sign: str = "") -> str:
     """As `interval`, with the number of seeds beside it."""
     text = interval(outcomes, digits, sign)
-    return f"{text}, n = {counted(outcomes)}" if outcomes else text
+    return f"{text}, n = {evidence.counted(outcomes)}" if outcomes else text
 
 
 def difference(values: Sequence[float | None], reference: Sequence[float | None]) -> str:

@@ -13,8 +13,6 @@ from fmlib.experiments import feature_map_regularization as regularization
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial, by_row
 from fmlib.map_images import WAYS
 from fmlib.tables.cells import (
-    Outcomes,
-    counted,
     difference,
     finished,
     frame,
@@ -61,7 +59,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> pd.DataFrame:
         for part, heading in parts.items():
             value = getattr(getattr(known, model, None), part, None)
             row[f"Published: {heading}"] = number(value, ".2f")
-        row["n"] = counted(evidence.outcomes(rows, "test"))
+        row["n"] = evidence.counted(evidence.outcomes(rows, "test"))
         for part, heading in parts.items():
             row[f"Recorded: {heading}"] = interval(evidence.outcomes(rows, part))
         table.append(row)
@@ -199,7 +197,7 @@ def map_training_summary(rows: list[Row], recorded: pd.DataFrame) -> pd.DataFram
 
 def _further(
     recorded: pd.DataFrame, row: published.Fig9Row | None, other: regularization.Model, part: Part
-) -> Outcomes:
+) -> evidence.Outcomes:
     """Recorded differences of the map model and another one in a published row of Fig. 9."""
     if row is None:
         return {}
