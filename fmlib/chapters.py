@@ -232,10 +232,12 @@ _HEADLINE = ("<!-- headline: written by `make chapters` -->\n", "<!-- end of hea
 
 
 def headline() -> str:
-    """The verdicts on all claims as one Markdown table."""
-    table = evidence_tables.verdicts(claims.judge())
+    """The verdicts on all claims: how many of each, and one Markdown table."""
+    judged = claims.judge()
+    table = evidence_tables.verdicts(judged)
     rows = str(table.to_markdown(index=False, disable_numparse=True)).splitlines()
-    return "\n".join(re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows) + "\n"
+    narrow = (re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows)
+    return "\n".join([evidence_tables.tally(judged), "", *narrow, ""])
 
 
 def write_headline() -> None:

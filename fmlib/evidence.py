@@ -233,9 +233,12 @@ def undefined_losses(results: Path = RESULTS, device: str = "cpu") -> pd.DataFra
     """Section 7.2, a row per short training on `images` from one base model at one rate.
 
     `undefined` says whether the loss ended as no number; None if that of the base model did.
-    `negative_share` is that of the images' values, `dead_share` that of dead units at the end.
+    `negative_share` is that of the images' values, `gradient` the norm on the first batch, before
+    the first step, `dead_share` that of dead units at the end.
     """
-    columns = "activation images learning_rate undefined negative_share dead_share last_loss"
+    columns = (
+        "activation images learning_rate undefined negative_share gradient dead_share last_loss"
+    )
     return _table("undefined_losses", _trials, columns, results, device)
 
 
@@ -247,6 +250,7 @@ def _trials(record: Record[UndefinedLossRun, Trials]) -> Rows:
             "learning_rate": trial.learning_rate,
             "undefined": None if trial.history is None else trial.history.divergence is not None,
             "negative_share": trial.negative_share,
+            "gradient": trial.gradient,
             "dead_share": trial.dead_share_after,
             "last_loss": trial.last_loss,
         }
@@ -309,6 +313,22 @@ def differences(
     """First - second by seed, for the seeds that both have; None if one of them diverged."""
     pairs = {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
     return {s: None if a is None or b is None else a - b for s, (a, b) in pairs.items()}
+
+
+Outcomes = Mapping[int, float | None]
+"""A recorded number by seed; None where the training diverged."""
+
+
+def finished(outcomes: Outcomes) -> list[float]:
+    """The numbers of the runs that did not diverge."""
+    return [value for value in outcomes.values() if value is not None]
+
+
+def counted(outcomes: Outcomes) -> str:
+    """Number of recorded runs that a number rests on, and of those that diverged, if any did."""
+    known = len(finished(outcomes))
+    diverged = len(outcomes) - known
+    return f"{known} ({diverged} diverged)" if diverged else str(known)
 
 
 FURTHER: tuple[Model, ...] = ("base", "maps", "originals")

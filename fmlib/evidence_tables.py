@@ -1,33 +1,42 @@
 """Claims with their verdicts, and how the records were made, as tables and text of the book."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from math import isnan
+from math import inf, isnan
+from pathlib import Path
 
 import pandas as pd
 from IPython.display import Markdown, display
 
-from fmlib.claims import Judgement, Measured
+from fmlib import evidence
+from fmlib.claims import Claim, Judgement, Measured
+from fmlib.experiments.grids import EXPERIMENTS
+from fmlib.records import RESULTS, read_all
 from fmlib.stats import Estimate
+from fmlib.tables.cells import markdown, written
+from fmlib.verdicts import Verdict
 
 
 def recorded(found: Estimate | None, form: str = ".1f") -> str:
     """A recorded number: mean, 95 % interval, and n; a dash where nothing is recorded."""
     if found is None:
         return "–"
-    mean, low, high = (format(x, form) for x in (found.mean, found.low, found.high))
+    # Rounded twice, since the last bit of a mean may differ between processors.
+    mean, low, high = (written(round(x, 9), form) for x in (found.mean, found.low, found.high))
     return f"{mean}, n = 1" if found.n == 1 else f"{mean} ({low} to {high}), n = {found.n:,}"
 
 
-def verdicts(judged: Sequence[Judgement]) -> pd.DataFrame:
+def verdicts(judged: Sequence[Judgement], links: bool = False) -> pd.DataFrame:
     """Every claim with published and recorded numbers, its control, and the verdict.
 
-    Where a claim has several cases, such as batch sizes, the range of their means stands.
+    What the authors' log says stands behind the published number.  Where a claim has more than
+    two cases, such as batch sizes, the range of their means stands.  With `links` to its figure
+    or table and to the numbers and records behind it.
     """
     return pd.DataFrame(
         {
-            "Claim": f"{j.claim.words} *({j.claim.measure})*",
-            "Published": _known([(m.published, m.form) for m in j.measured]),
-            "Authors' log": _known([(m.logged, m.form) for m in j.measured]),
+            "Claim": f"{j.claim.words} *({j.claim.measure})*" + (_links(j.claim) if links else ""),
+            "Published": _published(j.measured),
             "Recorded": _found([m for m in j.measured if m.role == "effect"]),
             "Control": _found([m for m in j.measured if m.role == "control"]),
             "Verdict": f"**{j.verdict}**",
@@ -36,11 +45,28 @@ def verdicts(judged: Sequence[Judgement]) -> pd.DataFrame:
     )
 
 
+def _published(measured: Sequence[Measured]) -> str:
+    printed = _known([(m.published, m.form) for m in measured])
+    logged = _known([(m.logged, m.form) for m in measured])
+    return printed if logged == "–" else f"{printed}; log: {logged}"
+
+
+def _links(claim: Claim) -> str:
+    return f" {{numref}}`{claim.target}`, [records](#claim-{claim.id})"
+
+
+def tally(judged: Sequence[Judgement]) -> str:
+    """How many claims have which verdict, in a sentence."""
+    found = Counter(j.verdict for j in judged)
+    counts = [f"{found[verdict]} {verdict}" for verdict in Verdict if found[verdict]]
+    return f"Of {len(judged)} claims: {', '.join(counts)}."
+
+
 def _found(measured: Sequence[Measured]) -> str:
     known = [m for m in measured if m.found is not None]
-    if len(known) == 1:
-        return recorded(known[0].found, known[0].form)
-    return _known([(m.found and m.found.mean, m.form) for m in known])
+    if known and len(measured) <= 2:
+        return "; ".join(recorded(m.found, m.form) for m in measured)
+    return _known([(m.found and m.found.mean, m.form) for m in measured])
 
 
 def _known(numbers: Sequence[tuple[float | None, str]]) -> str:
@@ -48,7 +74,7 @@ def _known(numbers: Sequence[tuple[float | None, str]]) -> str:
     if not known:
         return "–"
     (low, form), (high, _) = min(known), max(known)
-    one, other = format(low, form), format(high, form)
+    one, other = written(round(low, 9), form), written(round(high, 9), form)
     if len(known) == 1:
         return one
     return f"{one if one == other else f'{one} to {other}'}, {len(known)} cases"
@@ -61,13 +87,18 @@ def measured(judged: Judgement) -> pd.DataFrame:
         "Published": lambda m: _known([(m.published, m.form)]),
         "Authors' log": lambda m: _known([(m.logged, m.form)]),
         "Recorded": lambda m: recorded(m.found, m.form),
+        "Median": lambda m: _median(m.found, m.form),
         "Effect size": lambda m: _effect_size(m.found),
     }
     return pd.DataFrame([{head: say(m) for head, say in columns.items()} for m in judged.measured])
 
 
+def _median(found: Estimate | None, form: str) -> str:
+    return "–" if found is None or isnan(found.median) else written(round(found.median, 9), form)
+
+
 def _effect_size(found: Estimate | None) -> str:
-    return "–" if found is None or isnan(found.effect) else f"{found.effect:+.1f}"
+    return "–" if found is None or isnan(found.effect) else written(found.effect, "+.1f")
 
 
 def show_claims(judged: Sequence[Judgement]) -> None:
@@ -77,17 +108,45 @@ def show_claims(judged: Sequence[Judgement]) -> None:
 
 def _claim(judged: Judgement) -> str:
     claim = judged.claim
-    numbers = measured(judged).to_markdown(index=False, disable_numparse=True)
-    options = f":name: tab-claim-{claim.id}\n:class: wrap"
     files = "\n".join(f"- {{download}}`{path} <../results/{path}>`" for path in judged.records)
     return (
         f"(claim-{claim.id})=\n"
         f"**{claim.words}** ({claim.where}; {{numref}}`{claim.target}`)\n\n"
         f"*Rule.* {claim.rule}\n\n"
-        f":::{{table}} Numbers behind this claim.\n{options}\n\n{numbers}\n:::\n\n"
+        f":::{{table}} Numbers behind this claim.\n:name: tab-claim-{claim.id}\n\n"
+        f"{markdown(measured(judged))}\n:::\n\n"
         f"*Verdict:* **{judged.verdict}.** {claim.text}\n\n"
         + (f":::{{dropdown}} Records used: {len(judged.records)}\n{files}\n:::" if files else "")
     )
+
+
+def configurations(results: Path = RESULTS) -> pd.DataFrame:
+    """What was run: the settings of every experiment, and those that its runs differ in.
+
+    Without the runs on fewer images that check this package.
+    """
+    rows = []
+    for experiment in EXPERIMENTS:
+        found = read_all(experiment, results).records.values()
+        configs = [r.config.model_dump() for r in found if r.config.n_train >= evidence.FULL]
+        if configs:
+            settings = {name: {_setting(c[name]) for c in configs} for name in configs[0]}
+            text = "; ".join(
+                f"{name} {', '.join(sorted(values, key=_order))}"
+                for name, values in settings.items()
+                if name != "seed" and values != {""}
+            )
+            rows.append({"Experiment": experiment, "Settings": text})
+    return pd.DataFrame(rows, columns=["Experiment", "Settings"])
+
+
+def _setting(value: object) -> str:
+    """A setting of a run as text; nothing for what is too long to read, such as a whole cache."""
+    return "" if value is None or isinstance(value, dict | list | tuple) else str(value)
+
+
+def _order(value: str) -> tuple[float, str]:
+    return (float(value), "") if value.replace(".", "").isdigit() else (inf, value)
 
 
 def recordings(made: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ that is computed is means and, for recorded runs (`recorded_…`), their 95 % bo
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
@@ -135,16 +135,29 @@ def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[st
     axes = _panels(len(found), 3.9, sharey=False)
     for ax, (name, embedding) in zip(axes, found.items(), strict=True):
         labels = embedding.labels.numpy()
-        for label, class_name in enumerate(class_names):
-            points = embedding.points[labels == label]
-            colour = _COLOURS[label % len(_COLOURS)]
-            ax.scatter(points[:, 0], points[:, 1], s=4, color=colour, alpha=0.6, linewidths=0)
-            if len(points):
-                box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": colour, "alpha": 0.85}
-                x, y = np.median(points, axis=0)
-                ax.text(x, y, _label(class_name), ha="center", va="center", fontsize=8, bbox=box)
+        colours = np.array(_COLOURS)[labels % len(_COLOURS)]
+        x, y = embedding.points.T
+        ax.scatter(x, y, s=4, c=colours, alpha=0.6, linewidths=0)
+        present = np.unique(labels)
+        medians = [np.median(embedding.points[labels == label], axis=0) for label in present]
+        places = _apart(np.array(medians), 0.06 * np.ptp(embedding.points, axis=0))
+        for label, (x, y) in zip(present, places, strict=True):
+            edge = _COLOURS[label % len(_COLOURS)]
+            box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": edge, "alpha": 0.85}
+            text = _label(class_names[label])
+            ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box)
         ax.set_title(f"{name}: class named right {embedding.accuracy:.0f} %", fontsize=10)
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
+
+
+def _apart(places: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (N, 2), moved until no two are nearer than `least` (2,), the unit of each axis."""
+    scaled = places / least
+    for _ in range(100):
+        steps = scaled[:, None] - scaled  # (N, N, 2)
+        apart = np.linalg.norm(steps, axis=2, keepdims=True) + np.eye(len(places))[:, :, None]
+        scaled = scaled + (steps / apart * np.clip(1 - apart, 0, None) / 2).sum(axis=1)
+    return scaled * least
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> None:
@@ -496,16 +509,11 @@ def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) 
 
 # --- recorded runs ------------------------------------------------------------------------
 
-Outcomes = Mapping[int, float | None]
+Outcomes = evidence.Outcomes
 PUBLISHED: dict[str, Any] = {
     "color": "gold", "marker": "*", "mec": "black", "ms": 12, "ls": "none", "zorder": 5
 }  # fmt: skip
 """How a published number is marked beside recorded ones."""
-
-
-def _known(outcomes: Outcomes) -> list[float]:
-    """The values of the runs that did not diverge."""
-    return [value for value in outcomes.values() if value is not None]
 
 
 def _style(quantity: str, size: float) -> dict[str, Any]:
@@ -514,7 +522,7 @@ def _style(quantity: str, size: float) -> dict[str, Any]:
 
 def _estimate(ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3) -> None:
     """The mean with its 95 % interval, and beside it a faint point per seed."""
-    if not (values := _known(outcomes)):
+    if not (values := evidence.finished(outcomes)):
         return
     places = x + width * np.linspace(0.3, 1, len(values))
     ax.plot(places, values, ls="none", alpha=0.5, mew=0, **_style(quantity, 4))
@@ -528,15 +536,28 @@ def _band(
 ) -> None:
     """A line through the means, and around it a band of their 95 % intervals."""
     found = {
-        x: stats.estimate(v) for x, o in zip(places, outcomes, strict=True) if (v := _known(o))
+        x: stats.estimate(v)
+        for x, o in zip(places, outcomes, strict=True)
+        if (v := evidence.finished(o))
     }
     means, low, high = ([one[i] for one in found.values()] for i in range(3))
     ax.plot([*found], means, line, lw=2, label=NAMES[quantity], **_style(quantity, 4))
     ax.fill_between([*found], low, high, color=PALETTE[quantity], alpha=0.2, lw=0)
 
 
+def _runs(
+    ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
+) -> None:
+    """A thin line per seed that did not diverge."""
+    label = NAMES[quantity] + ", each seed"
+    for seed in outcomes[0]:
+        known = [value for o in outcomes if (value := o.get(seed)) is not None]
+        if len(known) == len(places):
+            ax.plot(places, known, line, lw=1, label=label, **_style(quantity, 3))
+
+
 def _seeds(outcomes: Outcomes) -> str:
-    return f"n = {len(outcomes)}"
+    return f"n = {evidence.counted(outcomes)}"
 
 
 def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
@@ -563,7 +584,7 @@ def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
         right.plot([place - 0.15], [value], **PUBLISHED)
         right.annotate(f"{value:g}", (place - 0.25, value), ha="right", va="center", fontsize=9)
     right.plot([], [], label="published", **PUBLISHED)
-    right.legend(loc="lower left")
+    _legend_below(right)
     names = [f"{_label(NAMES[c])}\n{_seeds(outcomes)}" for c, outcomes in final.items()]
     right.set_xticks(range(len(final)), names)
     right.set(title="after the last epoch", xlim=(-0.75, len(final) - 0.5))
@@ -610,7 +631,7 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
     axes[0].set_yscale("symlog", linthresh=1)
     ticks = [-30, -10, -3, -1, 0, 1, 3, 10]
-    axes[0].set_yticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks])
+    axes[0].set_yticks(ticks, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in ticks])
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
     _legend_below(axes[0])
@@ -618,19 +639,20 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
 
 def recorded_map_training(recorded: pd.DataFrame) -> None:
     """Fig. 9: test accuracy and train - test gap of base, map and control models."""
-    _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.6), sharex=True)
+    _, axes = plt.subplots(2, len(published.FIG9), figsize=(WIDTH, 5.8), sharex="col")
     parts = {"test": "test accuracy (%)", "gap": "train − test (points)"}
     for column, row in enumerate(published.FIG9):
         for ax, part in zip(axes[:, column], parts, strict=True):
+            names = []
             for place, model in enumerate(evidence.FURTHER):
                 rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
-                _estimate(ax, place, evidence.outcomes(rows, part), model)
+                found = evidence.outcomes(rows, part)
+                _estimate(ax, place, found, model)
+                names.append(f"{_label(NAMES[model], 9)}\n{_label(_seeds(found), 12)}")
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
-        seeds = rows["seed"].nunique()
-        axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}, n = {seeds}")
-        names = [_label(NAMES[model], 9) for model in evidence.FURTHER]
-        axes[1, column].set_xticks(range(len(evidence.FURTHER)), names, fontsize=9)
+        axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}")
+        axes[1, column].set_xticks(range(len(names)), names, fontsize=8)
     for ax, name in zip(axes[:, 0], parts.values(), strict=True):
         ax.set_ylabel(name)
     for ax in axes[1]:
@@ -638,25 +660,33 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
     _legend_below(axes[0, 0])
 
 
-def recorded_further_training(recorded: pd.DataFrame, row: published.Fig9Row) -> None:
-    """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model."""
-    [ax] = _panels(height=3.4)
-    for model in evidence.FURTHER[1:]:
-        rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
-        known = rows[rows["diverged"].ne(True)]
-        curves = [
-            [base, *rest] for base, rest in zip(known["base_test"], known["tests"], strict=True)
-        ]
-        _draw_curves(ax, curves, model, start=0)
-    seeds = rows["seed"].nunique()
-    ax.set(title=f"{row.dataset}, batch {row.batch_size}, n = {seeds}", ylabel="test accuracy (%)")
-    ax.set_xlabel("epoch of further training")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend_below(ax)
+def recorded_further_training(recorded: pd.DataFrame) -> None:
+    """Section 7.2: test accuracy by epoch of further training; epoch 0 is the base model.
+
+    A panel per row of Fig. 9, with the numbers of its models that did not diverge.
+    """
+    axes = _panels(len(published.FIG9), 3.6)
+    for ax, row in zip(axes, published.FIG9, strict=True):
+        counts = []
+        for model in evidence.FURTHER[1:]:
+            rows = evidence.of_model(recorded, row.dataset, row.batch_size, model)
+            known = rows[rows["diverged"].ne(True)]
+            base_and_tests = zip(known["base_test"], known["tests"], strict=True)
+            _draw_curves(ax, [[base, *tests] for base, tests in base_and_tests], model, start=0)
+            counts.append(f"{model}: {_seeds(evidence.outcomes(rows, 'test'))}")
+        title = "\n".join([f"{row.dataset}, batch {row.batch_size}", *counts])
+        ax.set_title(title, fontsize=9)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0].set_ylabel("test accuracy (%)")
+    axes[1].set_xlabel("epoch of further training")
+    _legend_below(axes[0])
 
 
 def recorded_robustness(recorded: pd.DataFrame) -> None:
-    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model."""
+    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model.
+
+    Means and intervals; of map models, which differ widely, a line per seed.
+    """
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.0), sharex=True, sharey=True)
     epsilons = (0.0, 0.05, 0.15, 0.25)
     for line, (attack, by) in zip(axes, {"PGD": PGD_ON, "FGSM": FGSM_ON}.items(), strict=True):
@@ -665,8 +695,12 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
                 kinds = [by[source] if eps else "unchanged" for eps in epsilons]
                 pairs = zip(kinds, epsilons, strict=True)
                 found = [evidence.judged(recorded, kind, eps, model) for kind, eps in pairs]
-                _band(ax, epsilons, found, model, "-" if model == source else "--")
-            ax.set(title=f"{attack} by {NAMES[source]}, {_seeds(found[0])}", ylim=(-3, 102))
+                dashes = "-" if model == source else "--"
+                if model == "maps":
+                    _runs(ax, epsilons, found, model, dashes)
+                else:
+                    _band(ax, epsilons, found, model, dashes)
+            ax.set(title=f"{attack} by {NAMES[source]}", ylim=(-3, 102))
     axes[1, 1].plot([], [], "k-", label="by its own gradient")
     for ax in axes[1]:
         ax.set_xlabel("ε (pixels of 0 to 1)")
@@ -678,6 +712,7 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
 def recorded_released(recorded: pd.DataFrame) -> None:
     """Fig. 10 as released: accuracy after the clamp alone, and with the perturbation."""
     [ax] = _panels(height=3.8)
+    ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0, label="guessing among ten classes")
     epsilons = (0.0, *published.FIG10.index)
     models = (*VICTIMS, *TWINS)
     for group, eps in enumerate(epsilons):
@@ -686,14 +721,16 @@ def recorded_released(recorded: pd.DataFrame) -> None:
             place = group + 0.16 * (number - 2)
             _estimate(ax, place, found, model, width=0.08)
             if eps and model in published.FIG10:
-                ax.plot([place - 0.05], [published.FIG10[model][eps]], **PUBLISHED)
-    for model in models:
-        ax.plot([], [], ls="none", label=NAMES[model], **_style(model, 7))
-    ax.plot([], [], label="published", **PUBLISHED)
+                star = PUBLISHED | {"color": PALETTE[model]}
+                ax.plot([place - 0.05], [published.FIG10[model][eps]], **star)
+            if not group:
+                label = f"{NAMES[model]}, {_seeds(found)}"
+                ax.plot([], [], ls="none", label=label, **_style(model, 7))
+    ax.plot([], [], label="published, in its model's colour", **PUBLISHED | {"color": "white"})
     names = [f"ε = {eps:g}" if eps else "clamp alone" for eps in epsilons]
     ax.set_xticks(range(len(epsilons)), names)
-    ax.set(ylabel="accuracy (%)", title=f"recorded, {_seeds(found)}", ylim=(0, None))
-    _legend_below(ax, columns=3)
+    ax.set(ylabel="accuracy (%)", title="recorded", ylim=(0, None))
+    _legend_below(ax, columns=2)
 
 
 def benchmark_ratios(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ class Estimate(NamedTuple):
 
     The interval is NaN for fewer than two values.  `effect` is, for paired differences, their
     mean over their standard deviation (Cohen's d_z); NaN otherwise, and where they are equal.
+    `median` is that of the values; NaN for shares.
     """
 
     mean: float
@@ -23,11 +24,12 @@ class Estimate(NamedTuple):
     high: float
     n: int
     effect: float = math.nan
+    median: float = math.nan
 
     @property
     def negated(self) -> "Estimate":
         """The estimate of the negated numbers."""
-        return Estimate(-self.mean, -self.high, -self.low, self.n, -self.effect)
+        return Estimate(-self.mean, -self.high, -self.low, self.n, -self.effect, -self.median)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -42,15 +44,16 @@ def estimate(values: Sequence[float]) -> Estimate:
     ordered = sorted(values)
     mean = fmean(ordered)
     if len(ordered) == 1:
-        return Estimate(mean, math.nan, math.nan, 1)
+        return Estimate(mean, math.nan, math.nan, 1, median=mean)
     if mean < 0:  # so that a difference and its negative have the same interval
         return estimate([-value for value in values]).negated
     if ordered[0] == ordered[-1]:
-        return Estimate(mean, mean, mean, len(ordered))
+        return Estimate(mean, mean, mean, len(ordered), median=mean)
     found = bootstrap(
         (ordered,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    return Estimate(mean, float(found.low), float(found.high), len(ordered))
+    low, high = float(found.low), float(found.high)
+    return Estimate(mean, low, high, len(ordered), median=median(ordered))
 
 
 def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:

@@ -195,7 +195,13 @@ def stages(results: Path, seed: int, least: int) -> Path:
     return write(results, "cache_stages", config, RecordedStages(early=stage, late=stage))
 
 
-def undefined_losses(results: Path, seed: int, activation: str, undefined: dict[str, bool]) -> Path:
+def undefined_losses(
+    results: Path,
+    seed: int,
+    activation: str,
+    undefined: dict[str, bool],
+    gradient: dict[str, float] | None = None,
+) -> Path:
     """Short trainings at one rate, by the images trained on."""
     trials = [
         Trial(
@@ -204,6 +210,7 @@ def undefined_losses(results: Path, seed: int, activation: str, undefined: dict[
             images=images,
             seed=seed,
             learning_rate=0.01,
+            gradient=(gradient or {}).get(images),
             history=history([1.0], undefined=ended),
         )
         for images, ended in undefined.items()

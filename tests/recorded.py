@@ -190,7 +190,10 @@ def without_map_model(whole: Made) -> Made:
 
 
 def undefined_losses(seed: int, base: bool = True) -> Made:
-    """Originals end well, maps in an undefined loss at 0.1; with a lost base model nothing."""
+    """Originals end well, maps in an undefined loss at 0.1; with a lost base model nothing.
+
+    The first gradient is 1 + seed on originals, ten times that on maps.
+    """
     fine = results.history([90.0], 0)
     trials = [
         Trial(
@@ -199,6 +202,7 @@ def undefined_losses(seed: int, base: bool = True) -> Made:
             images=images,
             seed=seed,
             learning_rate=rate,
+            gradient=(1.0 + seed) * (1 if images == "originals" else 10) if base else None,
             history=(results.broken(fine) if (images, rate) == ("maps before", 0.1) else fine)
             if base
             else None,

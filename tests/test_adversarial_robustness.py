@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fmlib import chapters, tables
+from fmlib import chapters
 from fmlib.experiments import adversarial_robustness
 from fmlib.experiments.adversarial_robustness import (
     VICTIMS,
@@ -21,6 +21,8 @@ from fmlib.experiments.adversarial_robustness import (
     Victim,
 )
 from fmlib.experiments.feature_map_regularization import MODELS
+from fmlib.tables import masking
+from fmlib.tables.adversarial_robustness import SIGNS_OF_MASKING
 from tests import toy
 
 ROWS = [[1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]]
@@ -75,12 +77,12 @@ def test_masking_is_seen_where_gradients_are_hidden_and_only_there(run: Robustne
         "eps 1": (100, 50),
         "eps 1 iterated": (run.accuracy("own restarts", 1.0, "base"), 50),
     }
-    table = tables.masking([run], 0.25)
+    table = masking([run], 0.25)
     seen = table[table["Seen"] != "no"]
     assert set(seen["Seen"]) == {"yes, 1 of 1"}
     assert set(seen["Model"]) == {"base model"}
     # One path of PGD is no weaker than FGSM: neither moves at all.
-    names = [name for sign, name in tables.SIGNS_OF_MASKING.items() if sign != "iterated"]
+    names = [name for sign, name in SIGNS_OF_MASKING.items() if sign != "iterated"]
     assert seen["Sign of masking"].tolist() == names
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fmlib import chapters, claims, evidence, evidence_tables, published
+from fmlib.claims import feature_map_regularization
 from fmlib.verdicts import Verdict
 from tests import made_up
 
@@ -87,7 +88,7 @@ def map_runs(
     """
 
     def make(results: Path) -> None:
-        for number, row in enumerate(claims.ROWS):
+        for number, row in enumerate(feature_map_regularization.ROWS):
             for kind, images in enumerate(("maps", "originals")):
                 for seed in SEEDS:
                     noise = JITTER[seed] * (kind == 0)
@@ -123,6 +124,20 @@ def losses(**undefined: tuple[bool, ...]) -> Make:
                 made_up.undefined_losses(results, seed, activation, ends)
 
     return make
+
+
+def gradients(maps: float) -> Make:
+    """First gradients on maps; those on the images are 1."""
+    return lambda results: [
+        made_up.undefined_losses(
+            results,
+            seed,
+            "relu",
+            {"maps before": False, "originals": False},
+            {"maps before": maps + JITTER[seed], "originals": 1.0},
+        )
+        for seed in SEEDS
+    ]
 
 
 def perturbed(clamp: float, gain: float, fgsm: float = 0, twin: float = 0, own: float = 0) -> Make:
@@ -167,6 +182,8 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("t-sne", N, lambda results: [
         made_up.exploration(results, s, tsne=39.0 + JITTER[s], pca=40.0) for s in SEEDS
     ]),
+    ("simple", R, lambda results: runs(results, 90.1, 0, 0, 64)),
+    ("simple", N, lambda results: runs(results, 89.9, 0, 0, 64)),
     ("class-1", R, least_similar(*[1] * 9, 0)),
     ("class-1", N, least_similar(*[1] * 1, *[0] * 9)),
     ("class-1", U, least_similar(*[1] * 5, *[0] * 5)),
@@ -211,6 +228,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("more-epochs", R, map_runs(falls=(1.0, 0.5))),
     ("more-epochs", P, map_runs(falls=(1.0, 1.5))),
     ("more-epochs", N, map_runs(falls=(-1.0, 0.0))),
+    ("overfit", R, map_runs(gap=(0.0, 1.5), test=(90.0, 97.5))),
+    ("overfit", P, map_runs(gap=(0.0, 1.5), test=(90.0, 98.5))),
+    ("overfit", N, map_runs(gap=(0.0, 0.5), test=(90.0, 98.5))),
     ("nan", R, losses(relu_before=ALWAYS, relu_originals=NEVER)),
     ("nan", U, losses(relu_before=ONCE, relu_originals=NEVER)),
     ("nan", N, losses(relu_before=ONCE, relu_originals=ONCE)),
@@ -218,6 +238,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("nan-cause", P, losses(relu_before=ALWAYS, relu_absolute=NEVER, relu_scaled=NEVER)),
     ("nan-cause", N, losses(relu_before=ALWAYS, relu_absolute=ALWAYS, relu_scaled=NEVER)),
     ("nan-cause", U, losses(relu_before=ONCE, relu_absolute=NEVER, relu_scaled=NEVER)),
+    ("vanishing", R, gradients(0.5)),
+    ("vanishing", U, gradients(1.0)),
+    ("vanishing", N, gradients(2.0)),
     ("nan-cure", R, losses(relu_before=ALWAYS, relu_after=NEVER, leaky_relu_before=NEVER)),
     ("nan-cure", P, losses(relu_before=ALWAYS, relu_after=NEVER, leaky_relu_before=ALWAYS)),
     ("nan-cure", N, losses(relu_before=ONCE, relu_after=ONCE, leaky_relu_before=ALWAYS)),
@@ -230,7 +253,7 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("robust", R, perturbed(0, 0, fgsm=20, twin=5, own=5)),
     ("robust", P, perturbed(0, 0, fgsm=20, twin=-5, own=-5)),
     ("robust", P, perturbed(0, 0, fgsm=20, twin=5, own=-5)),
-    ("robust", N, perturbed(0, 0, fgsm=-20, twin=5, own=-5)),
+    ("robust", N, perturbed(0, 0, fgsm=-20, twin=-5, own=-5)),
 ]  # fmt: skip
 
 
@@ -303,7 +326,7 @@ def test_published_numbers_behind_the_claims(tmp_path: Path) -> None:
     assert known["better-32"] == [0.25]
     assert known["perturbed-0.15"] == [-1.35]
     assert known["perturbed-0.25"] == [13.06]
-    assert known["hits"] == [18_000]
+    assert known["hits"] == [18_000, 20_373.1]
     assert known["regularize"] == [-0.95, -0.29, -1.81]
     assert known["better-test"] == [-3.79, -5.59, 1.1]
 
@@ -338,8 +361,8 @@ def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:
     runs(tmp_path, 90, 92, 91, 64)
     judged = [j for j in claims.judge(results=tmp_path) if j.claim.id == "near"]
     row = evidence_tables.verdicts(judged).iloc[0]
-    assert row["Published"] == "-4.4 to +2.4, 8 cases"
-    assert row["Recorded"] == "-1.0 to +2.0, 2 cases"
+    assert row["Published"].startswith("−4.4 to +2.4, 8 cases; log: −4.4")
+    assert row["Recorded"] == "−1.0 to +2.0, 2 cases"
     assert row["Control"] == "–"
     assert row["Verdict"] == "**partly**"
 

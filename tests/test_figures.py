@@ -343,6 +343,13 @@ def test_outliers_carry_their_distances() -> None:
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["a", "b"]
 
 
+def test_labels_are_moved_apart() -> None:
+    places, least = np.array([[0.0, 0.0], [0.01, 0.0], [5.0, 5.0]]), np.array([1.0, 2.0])
+    moved = figures._apart(places, least)
+    assert np.linalg.norm((moved[1] - moved[0]) / least) == pytest.approx(1, abs=1e-3)
+    assert moved[2].tolist() == [5, 5]
+
+
 def test_errors_by_decile_are_drawn_for_each_seed_and_their_mean() -> None:
     [ax] = draw(lambda: figures.errors_by_decile(outlier_runs()))
     means = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
@@ -464,26 +471,38 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     ),
     (
         lambda path: figures.recorded_map_training(evidence.further_training(path)),
-        ["mnist\nbatch 64, n = 2", "mnist\nbatch 256, n = 0", "fashion-mnist\nbatch 256, n = 0"]
-        + [""] * 3,
+        ["mnist\nbatch 64", "mnist\nbatch 256", "fashion-mnist\nbatch 256"] + [""] * 3,
         ["published"],
     ),
     (
-        lambda path: figures.recorded_further_training(
-            evidence.further_training(path), published.FIG9[0]
-        ),
-        ["mnist, batch 64, n = 2"],
+        lambda path: figures.recorded_further_training(evidence.further_training(path)),
+        [
+            "mnist, batch 64\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
+            "mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
+            "fashion-mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
+        ],
         ["map model", "control: originals"],
     ),
     (
         lambda path: figures.recorded_robustness(evidence.robustness(path)),
-        [f"{kind} by {model}, n = 2" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
-        [*MODELS, "first twin", "second twin", "by its own gradient"],
+        [f"{kind} by {model}" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
+        [
+            "base model",
+            "map model, each seed",
+            *MODELS[2:],
+            "first twin",
+            "second twin",
+            "by its own gradient",
+        ],
     ),
     (
         lambda path: figures.recorded_released(evidence.robustness(path)),
-        ["recorded, n = 2"],
-        [*MODELS, "first twin", "second twin", "published"],
+        ["recorded"],
+        [
+            "guessing among ten classes",
+            *(f"{model}, n = 2" for model in (*MODELS, "first twin", "second twin")),
+            "published, in its model's colour",
+        ],
     ),
 ]
 
@@ -515,7 +534,7 @@ def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
     assert [y for _, y in points(right, 12)] == [91.8, 94.2]
     assert [text.get_text() for text in right.texts] == ["91.8", "94.2"]
     names = [label.get_text() for label in right.get_xticklabels()]
-    assert names == ["plain\nn = 3", "cached\nn = 2", "random\nskipping\nn = 2"]
+    assert names == ["plain\nn = 2 (1 diverged)", "cached\nn = 2", "random\nskipping\nn = 2"]
 
 
 def test_accuracy_stands_over_what_was_spent(folder: Path) -> None:
@@ -554,7 +573,7 @@ def test_recorded_rows_of_figure_9(folder: Path) -> None:
 
 def test_recorded_further_training_begins_at_the_base_model(folder: Path) -> None:
     table = evidence.further_training(folder)
-    [ax] = draw(lambda: figures.recorded_further_training(table, published.FIG9[0]))
+    ax, *_ = draw(lambda: figures.recorded_further_training(table))
     drawn = {str(line.get_label()): line for line in ax.lines if line.get_linewidth() == 2}
     assert np.asarray(drawn["map model"].get_ydata()).tolist() == [88, 50, 69]
     assert np.asarray(drawn["control: originals"].get_ydata()).tolist() == [88.5, 50, 89.5]
@@ -562,12 +581,13 @@ def test_recorded_further_training_begins_at_the_base_model(folder: Path) -> Non
 
 def test_recorded_attacks_begin_with_unchanged_images(folder: Path) -> None:
     axes = draw(lambda: figures.recorded_robustness(evidence.robustness(folder)))
-    base, maps = (axes[0].lines[number] for number in range(2))
+    base, first, second = (axes[0].lines[number] for number in range(3))
     assert np.asarray(base.get_xdata()).tolist() == [0, 0.05, 0.15, 0.25]
     assert np.asarray(base.get_ydata()).tolist() == [60.5, 10.5, 10.5, 10.5]
-    assert np.asarray(maps.get_ydata()).tolist() == [50.5, 20.5, 20.5, 20.5]
-    full = [[line.get_linestyle() == "-" for line in ax.lines[:5]] for ax in axes]
-    assert full == [[True, *4 * [False]], [False, True, *3 * [False]]] * 2
+    assert np.asarray(first.get_ydata()).tolist() == [50, 20, 20, 20]
+    assert np.asarray(second.get_ydata()).tolist() == [51, 21, 21, 21]
+    full = [[line.get_linestyle() == "-" for line in ax.lines[:6]] for ax in axes]
+    assert full == [[True, *5 * [False]], [False, True, True, *3 * [False]]] * 2
 
 
 def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:

@@ -13,6 +13,8 @@ from fmlib import evidence, tables
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
+from fmlib.tables import adversarial_robustness, cells
+from fmlib.tables.feature_map_regularization import SETS
 from tests import recorded, results
 
 DASH, EVIL = "–", results.EVIL[0]
@@ -47,8 +49,8 @@ def test_spread_by_hand(values: Sequence[float], digits: int, expected: str) -> 
     ("values", "reference", "expected"),
     [
         ([3.0], [1.0], "+2.0"),
-        ([1.0], [3.0], "-2.0"),
-        ([3.0, 4.0, 2.0], [1.0, 5.0, 2.0], "+0.3 (-1.0 to +2.0)"),
+        ([1.0], [3.0], "−2.0"),
+        ([3.0, 4.0, 2.0], [1.0, 5.0, 2.0], "+0.3 (−1.0 to +2.0)"),
         ([3.0, None], [1.0, 5.0], "+2.0 (1 of 2 diverged)"),
         ([None], [1.0], "– (1 of 1 diverged)"),
     ],
@@ -64,16 +66,26 @@ def test_difference_is_paired_and_signed(
     [
         ({}, 1, "", DASH),
         ({3: 81.25}, 1, "", "81.2"),
+        ({3: -0.04}, 1, "", "0.0"),
+        ({3: -0.04}, 1, "+", "+0.0"),
         ({0: 5.0, 1: 5.0}, 1, "", "5.0 (5.0 to 5.0)"),
-        ({0: -0.5, 1: -0.5, 2: None}, 1, "+", "-0.5 (-0.5 to -0.5) 1 of 3 diverged"),
-        ({0: 1234.0, 1: None}, 0, "+", "+1,234 1 of 2 diverged"),
-        ({0: None}, 1, "", f"{DASH} 1 of 1 diverged"),
+        ({0: -0.5, 1: -0.5, 2: None}, 1, "+", "−0.5 (−0.5 to −0.5)"),
+        ({0: 1234.0, 1: None}, 0, "+", "+1,234"),
+        ({0: None}, 1, "", DASH),
     ],
 )
 def test_intervals_by_hand(
     outcomes: dict[int, float | None], digits: int, sign: str, expected: str
 ) -> None:
     assert tables.interval(outcomes, digits, sign) == expected
+
+
+def test_recorded_runs_are_counted_and_those_that_diverged() -> None:
+    lost: dict[int, float | None] = {0: 1.0, 1: 9.0, 2: 2.0, 3: None}
+    assert evidence.counted(lost) == "3 (1 diverged)"
+    assert cells.middle(lost) == "2.0"
+    assert evidence.counted({}) == "0"
+    assert cells.middle({0: None}) == DASH
 
 
 def test_an_interval_lies_around_the_mean_of_what_was_recorded() -> None:
@@ -102,7 +114,7 @@ MARKUP = (
 
 @pytest.mark.parametrize("text", [*results.EVIL, *MARKUP])
 def test_names_from_outside_are_only_text(text: str) -> None:
-    plain = tables._plain(text)
+    plain = cells.plain_text(text)
     left = re.sub(r"&#\d+;", "", plain)
     assert [character for character in "<>|$`*_[]{}\\&" if character in left] == []
     assert re.search(r"""[~\n@.:#"!]""", left) is None
@@ -115,12 +127,12 @@ def test_a_dataset_is_named_in_text_that_is_only_text() -> None:
 
 
 def test_ordinary_names_stay_as_they_are() -> None:
-    assert tables._plain("T-shirt/top, Äpfel (2)") == "T-shirt/top, Äpfel (2)"
+    assert cells.plain_text("T-shirt/top, Äpfel (2)") == "T-shirt/top, Äpfel (2)"
 
 
 def test_show_gives_a_captioned_numbered_table(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Markdown] = []
-    monkeypatch.setattr(tables, "display", shown.append)
+    monkeypatch.setattr(cells, "display", shown.append)
     tables.show(pd.DataFrame({"ε": ["0.10"], "n": ["1,000"]}), "A caption.", "tab-a")
     [markdown] = shown
     lines = str(markdown.data).splitlines()
@@ -128,6 +140,14 @@ def test_show_gives_a_captioned_numbered_table(monkeypatch: pytest.MonkeyPatch) 
     assert lines[-1] == ":::"
     body = [re.sub(r"[\s-]", "", line) for line in lines[3:-1]]
     assert body == ["|ε|n|", "|:|:|", "|0.10|1,000|"]
+
+
+def test_lines_break_between_a_number_and_its_range() -> None:
+    table = pd.DataFrame({"Recorded, n = 5": ["1.0 (−2.0 to +4.0), n = 5", "two (or more) words"]})
+    text = cells.markdown(table)
+    assert "Recorded, n\u00a0=\u00a05" in text
+    assert "1.0 (−2.0\u00a0to\u00a0+4.0), n\u00a0=\u00a05" in text
+    assert "two (or more) words" in text
 
 
 # --- chapter 01 --------------------------------------------------------------------------
@@ -212,16 +232,14 @@ def test_left_out() -> None:
         ["", "", "control − without (points)", DASH, "+20.0 (+20.0 to +20.0)"],
         ["the random", "12", "without outliers", DASH, "97.0 (97.0–97.0)"],
         ["", "", "control", DASH, "95.0 (95.0–95.0)"],
-        ["", "", "control − without (points)", DASH, "-2.0 (-2.0 to -2.0)"],
+        ["", "", "control − without (points)", DASH, "−2.0 (−2.0 to −2.0)"],
     ]
 
 
 def test_left_out_in_recorded_runs(tmp_path: Path) -> None:
     table = tables.left_out(OUTLIER_RUNS, explorations(tmp_path))
-    lost = "1 of 2 diverged"
-    assert table["Recorded, n = 2"].tolist() == [
-        f"{number} {lost}" for number in ("60.0", "80.0", "+20.0", "97.0", "95.0", "-2.0")
-    ]
+    known = table["Recorded, n = 1 (1 diverged)"].tolist()
+    assert known == ["60.0", "80.0", "+20.0", "97.0", "95.0", "−2.0"]
 
 
 def test_exploration_summary(tmp_path: Path) -> None:
@@ -232,7 +250,7 @@ def test_exploration_summary(tmp_path: Path) -> None:
         [DASH, DASH, "1.00 (1.00–1.00), n = 3"],
         [DASH, DASH, "61.0 (60.0–62.0), n = 3"],
         [DASH, DASH, "+20.0 (+20.0 to +20.0), n = 3"],
-        [DASH, DASH, "-2.0 (-2.0 to -2.0), n = 3"],
+        [DASH, DASH, "−2.0 (−2.0 to −2.0), n = 3"],
     ]
     assert "accuracy on the random: with" in table["Quantity"].iloc[-1]
     recorded.write_all([recorded.exploration(seed) for seed in range(2)], tmp_path)
@@ -242,7 +260,7 @@ def test_exploration_summary(tmp_path: Path) -> None:
         "1.00 (1.00 to 1.00), n = 2",
         "60.5 (60.0 to 61.0), n = 2",
         "+20.5 (+20.0 to +21.0), n = 2",
-        "-2.0 (-2.0 to -2.0), n = 2",
+        "−2.0 (−2.0 to −2.0), n = 2",
     ]
 
 
@@ -306,7 +324,7 @@ def test_recorded_caching(tmp_path: Path) -> None:
     assert rows(table, *table)[:3] == [
         ["1", "11.0", "25.3", "50.5 (50.0 to 51.0)", "60.5 (60.0 to 61.0)", "55.5 (55.0 to 56.0)"],
         ["2", "12.7", "62.1", "80.5 (80.0 to 81.0)", "83.5 (83.0 to 84.0)", "79.5 (79.0 to 80.0)"],
-        ["3", "18.6", "72.6", *(3 * [f"{DASH} 2 of 2 diverged"])],
+        ["3", "18.6", "72.6", *(3 * [DASH])],
     ]
     paths[0].unlink()
     table = tables.recorded_caching(evidence.caching(tmp_path))
@@ -318,23 +336,20 @@ def test_recorded_caching_of_a_run_that_diverged(tmp_path: Path) -> None:
     lost = recorded.caching(1, "plain", [52.0, 9.8], diverged=True)
     recorded.write_all([recorded.caching(0), lost], tmp_path)
     table = tables.recorded_caching(evidence.caching(tmp_path))
-    assert table["Recorded, n = 2: plain"].tolist()[:2] == [
-        "50.0 1 of 2 diverged",
-        "80.0 1 of 2 diverged",
-    ]
+    assert table["Recorded, n = 1 (1 diverged): plain"].tolist()[:2] == ["50.0", "80.0"]
 
 
 def test_recorded_spread_ranks_the_published_among_the_seeds(tmp_path: Path) -> None:
-    recorded.write_all(
-        [recorded.caching(s, accuracies=[10.0 + s, 62.1]) for s in range(3)], tmp_path
-    )
+    plain = [recorded.caching(s, accuracies=[10.0 + s, 62.1]) for s in range(3)]
+    cached = [recorded.caching(s, "cached", [25.0 + s, 62.0 + s]) for s in range(2)]
+    recorded.write_all(plain + cached, tmp_path)
     table = tables.recorded_spread(evidence.caching(tmp_path))
     assert list(table)[1] == "Recorded, n = 3: plain, lowest to highest"
     assert rows(table, *table)[:2] == [
-        ["1", "10.0 to 12.0", "11.0", "1 of 3", "25.3", "3 of 3"],  # above means above
-        ["2", "62.1 to 62.1", "12.7", "0 of 3", "62.1", "0 of 3"],
+        ["1", "10.0 to 12.0", "11.0", "1 of 3", "25.3", "3 of 3", "1 of 2"],  # above means above
+        ["2", "62.1 to 62.1", "12.7", "0 of 3", "62.1", "0 of 3", "1 of 2"],
     ]
-    assert rows(table, *table)[2] == ["3", DASH, "18.6", DASH, "72.6", DASH]
+    assert rows(table, *table)[2] == ["3", DASH, "18.6", DASH, "72.6", DASH, DASH]
 
 
 def test_recorded_batch_sizes(tmp_path: Path) -> None:
@@ -364,10 +379,10 @@ def test_recorded_differences_are_paired_by_seed(tmp_path: Path) -> None:
     ]
     found = rows(table, *table)
     assert found[0] == ["32", "+0.25", "0", *(4 * [DASH])]
-    assert found[1] == ["64", "-3.92", "1, 0, 0", "-2.0", DASH, DASH, "2 of 2"]
+    assert found[1] == ["64", "−3.92", "1, 0, 0", "−2.0, median −2.0", DASH, DASH, "2 of 2"]
     assert found[7] == [
-        "4096", "+2.38", "2", "+3.0 (+3.0 to +3.0)", "+4.0 (+4.0 to +4.0)",
-        "-1.0 (-1.0 to -1.0)", "0 of 4",
+        "4096", "+2.38", "2", "+3.0 (+3.0 to +3.0), median +3.0",
+        "+4.0 (+4.0 to +4.0), median +4.0", "−1.0 (−1.0 to −1.0), median −1.0", "0 of 4",
     ]  # fmt: skip
 
 
@@ -396,9 +411,9 @@ def test_recorded_threshold(tmp_path: Path) -> None:
     caching_records(tmp_path)
     table = tables.recorded_threshold(evidence.caching(tmp_path))
     assert rows(table, *table) == [
-        ["64", "1, 0, 0", "0.0", DASH, DASH, DASH],
-        ["4096", "2", "25.0 (25.0 to 25.0)", "0.0 (0.0 to 0.0)", "-25.0 (-25.0 to -25.0)",
-         "-74.5 (-75.0 to -74.0)"],
+        ["64", "0", *(4 * [DASH])],
+        ["4096", "2", "25.0 (25.0 to 25.0)", "0.0 (0.0 to 0.0)", "−25.0 (−25.0 to −25.0)",
+         "−74.5 (−75.0 to −74.0)"],
     ]  # fmt: skip
 
 
@@ -505,7 +520,7 @@ def test_input_scales_pair_cached_with_plain() -> None:
         "255",
         "81.0 (80.0–82.0)",
         "76.0 (75.0–77.0)",
-        "-5.0 (-5.0 to -5.0)",
+        "−5.0 (−5.0 to −5.0)",
         "20.0 (20.0–20.0)",
     ]
 
@@ -532,7 +547,7 @@ def test_map_training() -> None:
         ["", "map model", "94.24", "94.34", "70.0", "69.0", "1.0"],
         ["", "control: originals", DASH, DASH, "95.0", "89.0", "6.0"],
         ["", "control: blurred originals", DASH, DASH, "93.0", "87.0", "6.0"],
-        ["", "control: untrained maps", DASH, DASH, "60.0", "61.0", "-1.0"],
+        ["", "control: untrained maps", DASH, DASH, "60.0", "61.0", "−1.0"],
     ]
     assert {tuple(row[2:4]) for row in found[5:]} == {(DASH, DASH)}
     assert "<" not in table.to_markdown()
@@ -541,9 +556,9 @@ def test_map_training() -> None:
 @pytest.mark.parametrize(
     ("number", "size", "dataset", "name", "known"),
     [
-        (0, 64, "mnist", "mnist, batch 64", ["-3.79", "-0.95"]),
-        (1, 64, "mnist", "mnist, batch 64 (published: 256)", ["-5.59", "-0.29"]),
-        (2, 256, "fashion-mnist", "fashion-mnist, batch 256", ["+1.10", "-1.81"]),
+        (0, 64, "mnist", "mnist, batch 64", ["−3.79", "−0.95"]),
+        (1, 64, "mnist", "mnist, batch 256 (this run: 64)", ["−5.59", "−0.29"]),
+        (2, 256, "fashion-mnist", "fashion-mnist, batch 256", ["+1.10", "−1.81"]),
         (0, 256, "fashion-mnist", "fashion-mnist, batch 256", [DASH, DASH]),
         (3, 64, "mnist", "mnist, batch 64", [DASH, DASH]),
     ],
@@ -555,10 +570,10 @@ def test_map_training_summary(
     runs = [results.row(number, seed, size, dataset) for seed in range(2)]
     table = tables.map_training_summary(runs, evidence.further_training(NOWHERE))
     assert rows(table, "Published", "Recorded", "This run") == [
-        [known[0], DASH, "-19.0 (-19.0 to -19.0), n = 2"],
-        [known[1], DASH, "-1.0 (-1.0 to -1.0), n = 2"],
-        [DASH, DASH, "-20.0 (-20.0 to -20.0), n = 2"],
-        [DASH, DASH, "-5.0 (-5.0 to -5.0), n = 2"],
+        [known[0], DASH, "−19.0 (−19.0 to −19.0), n = 2"],
+        [known[1], DASH, "−1.0 (−1.0 to −1.0), n = 2"],
+        [DASH, DASH, "−20.0 (−20.0 to −20.0), n = 2"],
+        [DASH, DASH, "−5.0 (−5.0 to −5.0), n = 2"],
     ]
     [first, *_, last] = table["Quantity"]
     assert first == f"Fig. 9, {name}: map model − base model, test accuracy (points)"
@@ -580,17 +595,16 @@ def test_recorded_map_training(tmp_path: Path) -> None:
     heads = ("test", "train − test")
     assert list(table)[2:4] == [f"Published: {head}" for head in heads]
     assert list(table)[4:] == ["n", *(f"Recorded: {head}" for head in heads)]
-    lost = "1 of 2 diverged"
     assert rows(table, *table) == [
         ["mnist, batch 64", "base model", "98.13", "0.85",
          "2", "88.5 (88.0 to 89.0)", "2.0 (2.0 to 2.0)"],
-        ["", "map model", "94.34", "-0.10", "2", f"69.0 {lost}", f"1.0 {lost}"],
+        ["", "map model", "94.34", "−0.10", "1 (1 diverged)", "69.0", "1.0"],
         ["", "control: originals", DASH, DASH, "2", "89.5 (89.0 to 90.0)", "6.0 (6.0 to 6.0)"],
         ["mnist, batch 256", "base model", "96.34", "0.11", "1", "88.0", "2.0"],
-        ["", "map model", "90.75", "-0.18", "1", "69.0", "1.0"],
+        ["", "map model", "90.75", "−0.18", "1", "69.0", "1.0"],
         ["", "control: originals", DASH, DASH, "0", DASH, DASH],
         ["fashion-mnist, batch 256", "base model", "71.60", "1.29", "0", DASH, DASH],
-        ["", "map model", "72.70", "-0.52", "0", DASH, DASH],
+        ["", "map model", "72.70", "−0.52", "0", DASH, DASH],
         ["", "control: originals", DASH, DASH, "0", DASH, DASH],
     ]  # fmt: skip
 
@@ -599,11 +613,10 @@ def test_recorded_rows_of_figure_9_stand_beside_live_ones_of_another_size(tmp_pa
     """The first row is published, and recorded, at batch 64, whatever is run live."""
     table = tables.map_training_summary([results.row(0, 0, 16)], further(tmp_path))
     assert table["Recorded"].tolist() == [
-        "-19.0 1 of 2 diverged, n = 2", "-1.0 1 of 2 diverged, n = 2",
-        "-20.0 1 of 2 diverged, n = 2", "-5.0 1 of 2 diverged, n = 2",
-    ]  # fmt: skip
+        f"{number}, n = 1 (1 diverged)" for number in ("−19.0", "−1.0", "−20.0", "−5.0")
+    ]
     table = tables.map_training_summary([results.row(1, 0, 16)], further(tmp_path / "again"))
-    assert table["Recorded"].tolist() == ["-19.0, n = 1", "-1.0, n = 1", DASH, DASH]
+    assert table["Recorded"].tolist() == ["−19.0, n = 1", "−1.0, n = 1", DASH, DASH]
 
 
 def test_models_that_diverged_are_counted_and_left_out() -> None:
@@ -668,10 +681,10 @@ def test_recorded_undefined_losses(tmp_path: Path) -> None:
     table = tables.recorded_undefined_losses(evidence.undefined_losses(tmp_path))
     none, both = "0 of 2 (0 to 66 %)", "2 of 2 (34 to 100 %)"
     assert rows(table, *table) == [
-        ["relu", "originals", none, none, "1 of 3"],
-        ["relu", "maps before", none, both, "1 of 3"],
-        *(["relu", images, DASH, DASH, DASH] for images in tables.SETS[2:]),
-        *(["leaky_relu", images, DASH, DASH, DASH] for images in tables.SETS[:3]),
+        ["relu", "originals", none, none, "1.5", "1 of 3"],
+        ["relu", "maps before", none, both, "15", "1 of 3"],
+        *(["relu", images, *(4 * [DASH])] for images in SETS[2:]),
+        *(["leaky_relu", images, *(4 * [DASH])] for images in SETS[:3]),
     ]
 
 
@@ -690,17 +703,17 @@ def robust(folder: Path) -> pd.DataFrame:
 def test_clean_accuracy(tmp_path: Path) -> None:
     table = tables.clean_accuracy(ROBUST, 11.5, evidence.robustness(NOWHERE))
     assert rows(table, *table) == [
-        ["base model", DASH, DASH, "80.0", "85.0"],
-        ["map model", DASH, DASH, "70.0", "75.0"],
-        ["control: originals", DASH, DASH, "90.0", "95.0"],
-        ["first twin", *(4 * [DASH])],
-        ["second twin", *(4 * [DASH])],
-        ["always the most frequent class", DASH, DASH, "11.5", DASH],
+        ["base model", "0", DASH, DASH, "80.0", "85.0"],
+        ["map model", "0", DASH, DASH, "70.0", "75.0"],
+        ["control: originals", "0", DASH, DASH, "90.0", "95.0"],
+        ["first twin", "0", *(4 * [DASH])],
+        ["second twin", "0", *(4 * [DASH])],
+        ["always the most frequent class", DASH, DASH, DASH, "11.5", DASH],
     ]
     table = tables.clean_accuracy(ROBUST, 11.5, robust(tmp_path))
-    assert rows(table, "Recorded, n = 2: test", "Recorded: held-out")[:2] == [
-        ["65.5 (65.0 to 66.0)", "60.5 (60.0 to 61.0)"],
-        ["55.0 1 of 2 diverged", "50.0 1 of 2 diverged"],
+    assert rows(table, "n", "Recorded: test", "Recorded: held-out")[:2] == [
+        ["2", "65.5 (65.0 to 66.0)", "60.5 (60.0 to 61.0)"],
+        ["1 (1 diverged)", "55.0", "50.0"],
     ]
 
 
@@ -709,29 +722,34 @@ def test_released_robustness_begins_with_the_clamp_alone(tmp_path: Path) -> None
     found = rows(table, *table)
     assert len(found) == 3 * 5
     assert found[:4] == [
-        ["0 (clamp alone)", "base model", DASH, DASH, "40.0"],
-        ["", "map model", DASH, DASH, "30.0"],
-        ["", "control: originals", DASH, DASH, "50.0"],
-        ["", "first twin", DASH, DASH, DASH],
+        ["0 (clamp alone)", "base model", DASH, "0", DASH, "40.0"],
+        ["", "map model", DASH, "0", DASH, "30.0"],
+        ["", "control: originals", DASH, "0", DASH, "50.0"],
+        ["", "first twin", DASH, "0", DASH, DASH],
     ]
     assert [row[:3] for row in found[10:12]] == [
         ["0.25", "base model", "10.76"],
         ["", "map model", "23.82"],
     ]
     table = tables.released_robustness(ROBUST, robust(tmp_path))
-    assert table["Recorded, n = 2"].tolist()[:2] == ["40.5 (40.0 to 41.0)", "30.0 1 of 2 diverged"]
-    assert table["Recorded, n = 2"].tolist()[5] == DASH  # eps 0.1 is not recorded
+    assert table["n"].tolist()[:2] == ["2", "1 (1 diverged)"]
+    assert table["Recorded"].tolist()[:2] == ["40.5 (40.0 to 41.0)", "30.0"]
+    assert table["Recorded"].tolist()[5] == DASH  # eps 0.1 is not recorded
 
 
 def test_recorded_attacks_mark_who_is_attacked_by_its_own_gradient(tmp_path: Path) -> None:
     table = tables.recorded_attacks(robust(tmp_path), "PGD")
     heads = ("base model", "map model", "control: originals", "first twin", "second twin")
-    assert list(table) == ["Perturbation", "ε", *(f"Recorded, n = 2: {head}" for head in heads)]
+    counts = ("2", "1 (1 diverged)", "2", "2", "2")
+    assert list(table) == [
+        "Perturbation",
+        "ε",
+        *(f"Recorded, n = {n}: {head}" for n, head in zip(counts, heads, strict=True)),
+    ]
     found = rows(table, *table)
     assert [row[:2] for row in found[::3]] == [[f"PGD by {head}", "0.05"] for head in heads]
-    lost = "1 of 2 diverged"
-    assert found[0][2:4] == ["10 (10 to 11) †", f"20 {lost}"]
-    assert found[3][2:5] == [f"30 {lost}", f"0 {lost} †", f"40 {lost}"]
+    assert found[0][2:4] == ["10 (10 to 11) †", "20"]
+    assert found[3][2:5] == ["30", "0 †", "40"]
     marked = [["†" in cell for cell in row[2:]] for row in found[::3]]
     assert marked == [[judged == source for judged in range(5)] for source in range(5)]
     table = tables.recorded_attacks(evidence.robustness(tmp_path), "FGSM")
@@ -768,7 +786,7 @@ def test_masking_says_yes_where_the_first_number_exceeds_the_second() -> None:
     table = tables.masking(runs, 0.1)
     assert len(table) == 6 * 3
     seen = {(row[0], row[1]): row[2:] for row in rows(table, *table) if row[-1] != "no"}
-    names = {str(sign): name for sign, name in tables.SIGNS_OF_MASKING.items()}
+    names = {str(sign): name for sign, name in adversarial_robustness.SIGNS_OF_MASKING.items()}
     # FGSM by another model leaves each as many as FGSM by itself: equal is not more.
     assert seen == {
         (names["gradient-free"], "map model"): [
@@ -816,7 +834,7 @@ def test_what_needs_a_diverged_map_model_is_a_dash() -> None:
     runs = [run.model_copy(update={"maps_divergence": results.DIVERGENCE})]
     gone = f"{DASH} 1 of 1 diverged"
     clean = tables.clean_accuracy(runs, 11.5, evidence.robustness(NOWHERE))
-    assert rows(clean, *clean)[1] == ["map model", DASH, DASH, gone, gone]
+    assert rows(clean, *clean)[1] == ["map model", "0", DASH, DASH, gone, gone]
     attacked = rows(tables.attacks(runs), *tables.attacks(runs))
     assert [[gone in value for value in row[2:]] for row in attacked] == [
         [False, True, False],
@@ -852,17 +870,17 @@ def test_robustness_summary(tmp_path: Path) -> None:
         "Fig. 10, as released, clamp alone",
         "Fig. 10, as released, ε = 0.1",
         "Fig. 10, as released, ε = 0.25",
-        "Fig. 10, FGSM by base model, ε = 0.1",
-        "Fig. 10, FGSM by base model, ε = 0.25",
-        "Fig. 10, FGSM by map model, ε = 0.1",
-        "Fig. 10, FGSM by map model, ε = 0.25",
-        "Fig. 10, PGD with restarts, each by its own gradient, ε = 0.1",
-        "Fig. 10, PGD with restarts, each by its own gradient, ε = 0.25",
+        "FGSM by base model, ε = 0.1",
+        "FGSM by base model, ε = 0.25",
+        "FGSM by map model, ε = 0.1",
+        "FGSM by map model, ε = 0.25",
+        "PGD with restarts, each by its own gradient, ε = 0.1",
+        "PGD with restarts, each by its own gradient, ε = 0.25",
     ]
     assert table["Published"].tolist() == [DASH, DASH, "+13.06", *6 * [DASH]]
-    lost = "1 of 2 diverged, n = 2"
+    lost = ", n = 1 (1 diverged)"
     assert table["Recorded"].tolist() == [
-        f"-10.0 {lost}", DASH, f"-10.0 {lost}", DASH, f"+10.0 {lost}", DASH, f"-30.0 {lost}",
-        DASH, f"-10.0 {lost}",
+        f"−10.0{lost}", DASH, f"−10.0{lost}", DASH, f"+10.0{lost}", DASH, f"−30.0{lost}",
+        DASH, f"−10.0{lost}",
     ]  # fmt: skip
-    assert set(table["This run"]) == {"-10.0, n = 1"}
+    assert set(table["This run"]) == {"−10.0, n = 1"}

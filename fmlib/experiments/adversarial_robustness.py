@@ -581,7 +581,7 @@ def _examples(
         "sign noise": attacks.sign_noise(images, eps, seed),
         "FGSM by base model": attacks.fgsm(base, images, labels, eps),
         "FGSM by map model": attacks.fgsm(maps, images, labels, eps),
-        "squares by base model": squares(base, images, labels, eps),
+        "Square Attack on base model": squares(base, images, labels, eps),
         "as released": attacks.released_perturbation(base, images, labels, eps),
     }
     stacked = torch.stack(list(rows.values()))  # (kinds, count, C, H, W)

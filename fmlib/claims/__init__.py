@@ -1,0 +1,32 @@
+"""The main claims of anand2022: in our words, with its rule, and the verdict that the records give.
+
+One module per chapter lists its claims and their rules.  A claim's text was written for one
+verdict; a test fails when the records say another.
+"""
+
+from pathlib import Path
+
+from fmlib.claims import adversarial_robustness, caching, exploration, feature_map_regularization
+from fmlib.claims.judging import Claim, Judgement, Measured, Recorded
+from fmlib.records import RESULTS
+
+__all__ = ["CLAIMS", "Claim", "Judgement", "Measured", "judge"]
+
+CLAIMS = (
+    *exploration.CLAIMS,
+    *caching.CLAIMS,
+    *feature_map_regularization.CLAIMS,
+    *adversarial_robustness.CLAIMS,
+)
+"""In the paper's order."""
+
+
+def judge(chapter: str | None = None, results: Path = RESULTS) -> list[Judgement]:
+    """The verdicts that the records give on all claims, or on those of one chapter."""
+    recorded, found = Recorded(results), []
+    for claim in CLAIMS:
+        if chapter in (None, claim.chapter):
+            recorded.used = set()
+            verdict, measured = claim.judge(recorded)
+            found.append(Judgement(claim, verdict, measured, sorted(recorded.used)))
+    return found

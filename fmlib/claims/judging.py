@@ -1,0 +1,105 @@
+"""What a claim is, and the evidence that claims are judged from."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from fmlib import evidence
+from fmlib.records import RESULTS
+from fmlib.stats import Estimate, estimate
+from fmlib.verdicts import Verdict
+
+
+class Measured(NamedTuple):
+    """One number behind a verdict: what it is, as published, as logged, as measured again.
+
+    Its role: what is claimed (`effect`), the same against a control, or what else helps to
+    read it (`context`).  `form` writes the number, by default points with their sign.
+    """
+
+    quantity: str
+    found: Estimate | None
+    published: float | None = None
+    logged: float | None = None
+    role: Literal["effect", "control", "context"] = "effect"
+    form: str = "+.1f"
+
+
+Found = tuple[Verdict, list[Measured]]
+"""A verdict and the numbers that it rests on."""
+
+
+class Recorded:
+    """All evidence, and which records have been used of it."""
+
+    def __init__(self, results: Path = RESULTS) -> None:
+        self.caching = evidence.caching(results)
+        self.further = evidence.further_training(results)
+        self.robustness = evidence.robustness(results)
+        self.exploration = evidence.exploration(results)
+        self.stages = evidence.stages(results)
+        self.undefined = evidence.undefined_losses(results)
+        self.benchmarks = evidence.benchmarks()
+        self.used: set[str] = set()
+
+    def rows(self, table: pd.DataFrame, **chosen: object) -> pd.DataFrame:
+        """Rows of a table whose columns have these values; their records are noted as used."""
+        for name, value in chosen.items():
+            table = table[table[name] == value]
+        self.used |= set(table["path"])
+        return table
+
+    def by_seed(self, table: pd.DataFrame, column: str, **chosen: object) -> dict[int, float]:
+        """One number per seed (`fmlib.evidence.by_seed`), noted as used."""
+        return evidence.by_seed(self.rows(table, **chosen), column)
+
+
+class Claim(NamedTuple):
+    """A claim of the paper in our words, how it is judged, and what we say of it.
+
+    `measure` says in short what the numbers are, `where` is the claim's place in the paper,
+    `target` the label of the figure or table of the book that shows it, `rule` the rule in
+    words, `text` what we make of it, written for `verdict`.
+    """
+
+    id: str
+    words: str
+    measure: str
+    where: str
+    chapter: str
+    target: str
+    rule: str
+    judge: Callable[[Recorded], Found]
+    verdict: Verdict
+    text: str
+
+
+class Judgement(NamedTuple):
+    """A claim, the verdict, the numbers that it rests on, and the records that they come from."""
+
+    claim: Claim
+    verdict: Verdict
+    measured: list[Measured]
+    records: list[str]
+
+
+def mean_of(values: Mapping[int, float]) -> Estimate | None:
+    """Estimate over seeds, None if there are none."""
+    return estimate(list(values.values())) if values else None
+
+
+def negative(found: Estimate | None) -> Estimate | None:
+    """For a claim that something is small."""
+    return found and found.negated
+
+
+SLIGHT = 1.0
+"""Points of accuracy: what we take for no difference."""
+
+CONTROLLED = (
+    "The interval of the difference from {} lies on the claimed side of zero; only partly if "
+    "that of the difference from {} does not."
+)
+"""Rule of a claim that has a control."""
