@@ -1,10 +1,12 @@
-"""What several test files share: the built book."""
+"""What several test files share: the built book, and a browser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests import website
+from tests import browsing, website
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,16 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     website.copy_book(source, "results")
     return website.build(source, "-W", "--keep-going")[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chrome or Chromium without a window.
+
+    It ends with the module, since notebooks are not run beside the event loop that it needs.
+    """
+    program = browsing.find_browser()
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(browsing.PROGRAMS)} is installed")
+    with browsing.start(program) as started:
+        yield started
