@@ -18,6 +18,7 @@ from tests import browsing, website
 pytestmark = pytest.mark.slow
 
 EVIL = ("<img src=x onerror=alert(1)>", "$x$ | y", "[a](javascript:b)")
+UNESCAPED = "<img src=z onerror=alert(3)>"
 ODD_FOLDER = "<img src=y onerror=alert(2)>"
 PLAIN = ("circles", "squares")
 SIZES = {"train": 330, "val": 120}
@@ -62,6 +63,17 @@ def execute(name: str, dataset: str, out: Path) -> list[dict[str, Any]]:
     return [output for cell in cells for output in cell.get("outputs", [])]
 
 
+def add_outputs(path: Path, text: str) -> None:
+    """Append cells that show Markdown, as a chapter would that escapes nothing."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    data = {"text/markdown": f"a {text}\n\n{text}"}
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    cell = {"cell_type": "code", "source": "1", "execution_count": 1, "outputs": [output]}
+    for number, metadata in enumerate(({}, {"mystnb": {"markdown_format": "myst"}})):
+        notebook["cells"].append({**cell, "id": f"added-{number}", "metadata": metadata})
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+
+
 def texts(outputs: list[dict[str, Any]], *kinds: str) -> str:
     """All that stands in outputs of these kinds."""
     return "\n".join(
@@ -92,7 +104,9 @@ def odd_page(colour: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a chapter that was run on classes whose names look like markup."""
     source = tmp_path_factory.mktemp("odd")
     website.copy_book(source)
-    execute("exploration", colour, source / "book" / CHAPTERS["exploration"].notebook)
+    notebook = source / "book" / CHAPTERS["exploration"].notebook
+    execute("exploration", colour, notebook)
+    add_outputs(notebook, UNESCAPED)
     html, warnings = website.build(source)
     assert "01_exploration" not in warnings  # a warning names its page
     return html / "book" / "01_exploration.html"
@@ -113,6 +127,7 @@ def test_odd_class_names_do_nothing_in_a_browser(odd_page: Path, browser: Browse
     with browsing.visit(browser, odd_page) as opened:
         assert opened.problems == []
         assert opened.page.locator("[onerror], img[src=x]").count() == 0
+        assert opened.page.get_by_text(UNESCAPED).count() == 4
         assert opened.page.locator("mjx-container", has_text="x").count() == 0
         for name in EVIL:
             assert opened.page.locator("td", has_text=name).count() > 0
