@@ -20,6 +20,8 @@ PROGRAMS = (
 )
 """Browsers that the tests know, by command or path, in the order of preference."""
 
+NO_BROWSER = "no Chrome or Chromium is installed, to open the book's pages in"
+
 Scheme = Literal["light", "dark"]
 DESKTOP = 1280
 PHONE = 400

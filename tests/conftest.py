@@ -25,6 +25,6 @@ def browser() -> Iterator[Browser]:
     """
     program = browsing.find_browser()
     if program is None:
-        pytest.skip(f"no browser: none of {', '.join(browsing.PROGRAMS)} is installed")
+        pytest.skip(browsing.NO_BROWSER)
     with browsing.start(program) as started:
         yield started

@@ -17,6 +17,8 @@ from tests.browsing import DESKTOP, PHONE, Scheme, Visit
 from tests.website import PAGES, WRITTEN
 
 pytestmark = pytest.mark.slow
+if browsing.find_browser() is None:  # here, so that this is said once and not for each test
+    pytest.skip(browsing.NO_BROWSER, allow_module_level=True)
 
 CACHING = "book/02_caching.html"
 MAX_WEIGHT = 3_000_000  # bytes of a page with all that it loads
