@@ -1,20 +1,21 @@
 """The book builds without a warning, and its pages are complete and need no network."""
 
+import io
 import json
 import re
-import shutil
-import subprocess
-import sysconfig
-from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup, Tag
+from PIL import Image, ImageChops
+
+from tests import website
+from tests.website import ROOT, attribute, is_remote, pages
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(__file__).parent.parent
 
 # The least number of numbered figures and tables on each chapter's page.
 EXPECTED = {
@@ -26,51 +27,12 @@ EXPECTED = {
 CHAPTERS = list(EXPECTED)
 
 
-@pytest.fixture(scope="module")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pages, built from a copy of the committed book."""
-    source = tmp_path_factory.mktemp("source")
-    ignored = shutil.ignore_patterns(".*", "__pycache__")
-    for name in ("book", "results"):
-        shutil.copytree(ROOT / name, source / name, ignore=ignored)
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copyfile(ROOT / name, source / name)
-    command = [
-        f"{sysconfig.get_path('scripts')}/jupyter-book",
-        "build",
-        ".",
-        "-n",
-        "-W",
-        "--keep-going",
-    ]
-    run = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return source / "_build" / "html"
-
-
-def pages(html: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
-    """Each page of the site, parsed."""
-    for path in sorted(html.rglob("*.html")):
-        if "_static" not in path.relative_to(html).parts:
-            yield path, BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-
-
 def read_article(html: Path, chapter: str) -> Tag:
     """The text of a chapter's page, without the navigation around it."""
     page = (html / "book" / f"{chapter}.html").read_text(encoding="utf-8")
     article = BeautifulSoup(page, "html.parser").find("article")
     assert article is not None
     return article
-
-
-def attribute(tag: Tag, name: str) -> str:
-    """The value of an attribute, empty if the tag does not have it."""
-    return str(tag.get(name) or "")
-
-
-def is_remote(address: str) -> bool:
-    """Whether a browser would go to another server for this address."""
-    return bool(urlsplit(address).netloc)
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
@@ -108,14 +70,44 @@ def test_solutions_are_folded_up(html: Path, chapter: str) -> None:
     assert [details for details in folded if details.has_attr("open")] == []
 
 
+def test_every_page_is_known_to_the_tests(html: Path) -> None:
+    built = {path.relative_to(html).as_posix() for path, _ in pages(html)}
+    assert built == {*website.PAGES, "index.html"}
+
+
+def test_a_reference_of_each_kind_is_found() -> None:
+    text = """
+        <meta http-equiv="Refresh" content="0; url=//a.b/1"><link rel="preload" href="//a.b/2">
+        <script src="//a.b/3"></script><img src="4.png" srcset="//a.b/5 1x, //a.b/6 2x">
+        <iframe src="//a.b/7"></iframe><object data="//a.b/8"></object><video poster="//a.b/9">
+        <svg><image xlink:href="//a.b/10"/><use href="//a.b/11"/></svg>
+        <style>@import "//a.b/12"; p { background: url('//a.b/13') } /* url(no) */</style>
+        <p style="background: url(//a.b/14)"></p> <a href="//a.b/no">a link to follow</a>"""
+    found = website.loaded_addresses(BeautifulSoup(text, "html.parser"))
+    remote = {address for address in found if website.is_remote(address)}
+    assert remote == {f"//a.b/{number}" for number in (*range(1, 4), *range(5, 15))}
+    assert set(found) - remote == {"4.png"}
+
+
 def test_pages_load_nothing_from_other_servers(html: Path) -> None:
-    loads = [
+    loaded = [
         (path.name, address)
         for path, page in pages(html)
-        for tag in page.find_all(["script", "link", "img", "source", "iframe"])
-        if is_remote(address := attribute(tag, "src") or attribute(tag, "href"))
+        for address in website.loaded_addresses(page)
+        if is_remote(address)
     ]
-    assert loads == []
+    assert loaded == []
+
+
+def test_style_sheets_load_nothing_from_other_servers(html: Path) -> None:
+    sheets = list(html.rglob("*.css"))
+    loaded = [
+        (sheet.name, address)
+        for sheet in sheets
+        for address in website.addresses_in_style(sheet.read_text(encoding="utf-8"))
+    ]
+    assert len(loaded) > len(sheets)
+    assert [(name, address) for name, address in loaded if is_remote(address)] == []
 
 
 def test_inline_scripts_name_no_other_server(html: Path) -> None:
@@ -129,29 +121,42 @@ def test_inline_scripts_name_no_other_server(html: Path) -> None:
 
 
 def test_formulas_need_no_network(html: Path) -> None:
-    scripts = {
-        (path.parent / address).resolve()
-        for path, page in pages(html)
-        for script in page.find_all("script")
-        if "mathjax" in (address := attribute(script, "src").split("?")[0])
-    }
-    assert scripts <= {(html / "_static" / "mathjax" / "tex-chtml.js").resolve()}
-    assert (html / "_static" / "mathjax" / "tex-chtml.js").is_file()
+    page = (html / "book" / "02_caching.html").read_text(encoding="utf-8")
+    loaded = re.search(r'"load": (\[.*?\])', page)
+    assert loaded is not None
+    components = json.loads(loaded.group(1))
+    assert {"input/tex", "output/chtml"} <= set(components)
+    for name in ("startup", "output/chtml/fonts/tex", *components):
+        assert (html / "_static" / "mathjax" / f"{name}.js").is_file()
     assert list((html / "_static" / "mathjax").rglob("*.woff"))
 
 
-def test_internal_links_lead_to_files(html: Path) -> None:
-    broken = [
-        (path.name, address)
+def test_internal_links_lead_to_files_and_places_in_them(html: Path) -> None:
+    links = list(website.internal_links(html))
+    assert [link for link in links if not link.target.exists()] == []
+    places = {
+        path: {attribute(tag, name) for tag in page.find_all(True) for name in ("id", "name")}
         for path, page in pages(html)
-        for tag in page.find_all(["a", "link", "script", "img"])
-        if (address := attribute(tag, "href") or attribute(tag, "src"))
-        and not urlsplit(address).scheme
-        and not is_remote(address)
-        and (target := unquote(urlsplit(address).path))
-        and not (path.parent / target).exists()
-    ]
-    assert broken == []
+    }
+    to_places = [link for link in links if link.place]
+    assert len(to_places) > 100
+    assert [link for link in to_places if link.place not in places[link.target]] == []
+
+
+def test_site_is_light(html: Path) -> None:
+    assert sum(path.stat().st_size for path in html.rglob("*") if path.is_file()) < 40_000_000
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_figures_are_lighter_than_the_notebooks_and_look_the_same(html: Path, chapter: str) -> None:
+    before = website.pictures(ROOT / "book" / f"{chapter}.ipynb")
+    after = [html / "_images" / f"{sha256(file).hexdigest()}.png" for file in before]
+    assert sum(path.stat().st_size for path in after) < 0.6 * sum(map(len, before))
+    for file, path in zip(before, after, strict=True):
+        with Image.open(io.BytesIO(file)) as drawn, Image.open(path) as shown:
+            change = ImageChops.difference(drawn.convert("RGB"), shown.convert("RGB"))
+        seen = np.asarray(change).max(axis=2) > 8  # height × width
+        assert seen.mean() <= 0.01
 
 
 def test_buttons_to_the_repository_need_its_address(html: Path) -> None:

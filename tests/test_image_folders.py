@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +9,17 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from PIL import Image
+from playwright.sync_api import Browser
 
 from fmlib import chapters
 from fmlib.chapters import CHAPTERS
+from tests import browsing, website
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 EVIL = ("<img src=x onerror=alert(1)>", "$x$ | y", "[a](javascript:b)")
+UNESCAPED = "<img src=z onerror=alert(3)>"
+ODD_FOLDER = "<img src=y onerror=alert(2)>"
 PLAIN = ("circles", "squares")
 SIZES = {"train": 330, "val": 120}
 
@@ -42,7 +42,7 @@ def write_folder(root: Path, names: tuple[str, ...], shape: tuple[int, ...]) -> 
 @pytest.fixture(scope="module")
 def colour(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Colour images, wider than high, in classes whose names look like markup."""
-    return write_folder(tmp_path_factory.mktemp("colour"), EVIL, (20, 28, 3))
+    return write_folder(tmp_path_factory.mktemp("colour") / ODD_FOLDER, EVIL, (20, 28, 3))
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,17 @@ def execute(name: str, dataset: str, out: Path) -> list[dict[str, Any]]:
     chapters.execute(name, given, out)
     cells = json.loads(out.read_text(encoding="utf-8"))["cells"]
     return [output for cell in cells for output in cell.get("outputs", [])]
+
+
+def add_outputs(path: Path, text: str) -> None:
+    """Append cells that show Markdown, as a chapter would that escapes nothing."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    data = {"text/markdown": f"a {text}\n\n{text}"}
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    cell = {"cell_type": "code", "source": "1", "execution_count": 1, "outputs": [output]}
+    for number, metadata in enumerate(({}, {"mystnb": {"markdown_format": "myst"}})):
+        notebook["cells"].append({**cell, "id": f"added-{number}", "metadata": metadata})
+    path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def texts(outputs: list[dict[str, Any]], *kinds: str) -> str:
@@ -88,17 +99,21 @@ def test_grey_images_of_another_size_run(name: str, grey: str, tmp_path: Path) -
     assert [o for o in outputs if o.get("name") == "stderr" or o["output_type"] == "error"] == []
 
 
-def test_odd_class_names_are_text_on_the_page(colour: str, tmp_path: Path) -> None:
-    book = tmp_path / "book"
-    shutil.copytree(ROOT / "book", book, ignore=shutil.ignore_patterns(".*"))
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copyfile(ROOT / name, tmp_path / name)
-    execute("exploration", colour, book / CHAPTERS["exploration"].notebook)
-    command = [f"{sysconfig.get_path('scripts')}/jupyter-book", "build", ".", "-n"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "01_exploration" not in run.stderr  # a warning names its page
-    page = (tmp_path / "_build/html/book/01_exploration.html").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def odd_page(colour: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a chapter that was run on classes whose names look like markup."""
+    source = tmp_path_factory.mktemp("odd")
+    website.copy_book(source)
+    notebook = source / "book" / CHAPTERS["exploration"].notebook
+    execute("exploration", colour, notebook)
+    add_outputs(notebook, UNESCAPED)
+    html, warnings = website.build(source)
+    assert "01_exploration" not in warnings  # a warning names its page
+    return html / "book" / "01_exploration.html"
+
+
+def test_odd_class_names_are_text_on_the_page(odd_page: Path) -> None:
+    page = odd_page.read_text(encoding="utf-8")
     article = BeautifulSoup(page, "html.parser").find("article")
     assert article is not None
     assert [tag for tag in article.find_all(True) if "onerror" in tag.attrs] == []
@@ -106,3 +121,22 @@ def test_odd_class_names_are_text_on_the_page(colour: str, tmp_path: Path) -> No
     cells = [cell.get_text() for cell in article.find_all("td")]
     assert [name for name in EVIL if name not in cells] == []
     assert re.search(r"<img src=x", page) is None
+
+
+def test_odd_class_names_do_nothing_in_a_browser(odd_page: Path, browser: Browser) -> None:
+    with browsing.visit(browser, odd_page) as opened:
+        assert opened.problems == []
+        assert opened.page.locator("[onerror], img[src=x]").count() == 0
+        assert opened.page.get_by_text(UNESCAPED).count() == 4
+        assert opened.page.locator("mjx-container", has_text="x").count() == 0
+        for name in EVIL:
+            assert opened.page.locator("td", has_text=name).count() > 0
+        folder = opened.page.locator("pre", has_text=ODD_FOLDER)
+        assert folder.count() == 1, "the parameters name the folder"
+
+
+def test_markup_that_is_not_escaped_is_noticed(tmp_path: Path, browser: Browser) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><p>{EVIL[0]}</p>", encoding="utf-8")
+    with browsing.visit(browser, page) as opened:
+        assert "dialog: 1" in opened.problems
