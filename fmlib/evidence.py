@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from fmlib import models
-from fmlib.caching import RELEASED
+from fmlib.caching import RELEASED, CacheConfig
 from fmlib.experiments.adversarial_robustness import Robustness, RobustnessRun
 from fmlib.experiments.caching import CachingRun, Condition, RecordedStages, Run, StagesRun
 from fmlib.experiments.exploration import Exploration, ExplorationRun
@@ -27,7 +27,9 @@ from fmlib.experiments.feature_map_regularization import (
     UndefinedLossRun,
 )
 from fmlib.experiments.grids import EXPERIMENTS
+from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import RESULTS, Provenance, Record, read_all
+from fmlib.training import Report
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks" / "results.json"
 FULL = 50_000
@@ -58,34 +60,76 @@ def caching(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
 
     `condition` is plain, cached, random, or `nearest` (the cache without its threshold).
     `seen`, `trained`, `skipped` count images of the epoch; `steps`, `images` (trained on) and
-    `operations` (multiply-adds, scoring included) are summed from the first epoch on.
+    `operations` (multiply-adds, scoring included) and `seconds` are summed from the first epoch on.
     `test_accuracy` and, at the last epoch, `train_accuracy` are in percent.
     """
-    columns = (
-        "batch_size condition epoch last diverged test_accuracy train_accuracy seen trained "
-        "skipped steps images operations"
-    )
-    return _table("caching", _epochs, columns, results, device)
+    return _table("caching", _caching, EPOCHS, results, device)
 
 
-def _epochs(record: Record[CachingRun, Run]) -> Rows:
-    config, result = record.config, record.result
-    if config.threads > 1:
-        return
-    condition: str = config.condition
-    if config.cache is not None and config.cache != RELEASED:
-        if config.cache != RELEASED.model_copy(update={"hit": "nearest"}):
-            return
-        condition = "nearest"
+EPOCHS = (
+    "batch_size condition epoch last diverged test_accuracy train_accuracy seen trained skipped "
+    "steps images operations seconds"
+)
+NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
+
+
+def _caching(record: Record[CachingRun, Run]) -> Rows:
+    config = record.config
+    if config.threads == 1 and config.cache in (None, RELEASED, NEAREST):
+        condition = "nearest" if config.cache == NEAREST else config.condition
+        yield from _epochs(record.result, {"batch_size": config.batch_size, "condition": condition})
+
+
+def skipping(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Controls and peers of the cache, as `caching`; `condition` is their rule."""
+    return _table("skipping", _skipping, EPOCHS, results, device)
+
+
+def _skipping(record: Record[SkippingRun, Run]) -> Rows:
+    config = record.config
+    yield from _epochs(record.result, {"batch_size": config.batch_size, "condition": config.rule})
+
+
+def caching_variants(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Other readings, input scales and data, as `caching`.
+
+    `reading` names a cache by the options in which it differs from the released one.  Means over
+    the classes: `threshold` at the end of the epoch, `similarity` of images to their own class's
+    vector over the epoch.
+    """
+    further = "dataset input_scale learning_rate reading threshold similarity"
+    return _table("caching_variants", _variants, f"{EPOCHS} {further}", results, device)
+
+
+def _variants(record: Record[CachingRun, Run]) -> Rows:
+    config = record.config
+    shared = {name: getattr(config, name) for name in ("batch_size", "condition", "dataset")}
+    shared |= {name: getattr(config, name) for name in ("input_scale", "learning_rate")}
+    shared["reading"] = _reading(config.cache)
+    epochs = record.result.history.epochs
+    for row, epoch in zip(_epochs(record.result, shared), epochs, strict=True):
+        known = {name: _mean(epoch.policy.get(name, [])) for name in ("threshold", "similarity")}
+        yield row | known
+
+
+def _reading(cache: CacheConfig | None) -> str:
+    if cache is None:
+        return ""
+    changed = {n: v for n, v in cache.model_dump().items() if v != getattr(RELEASED, n)}
+    return ", ".join(f"{name} {value}" for name, value in changed.items()) or "released"
+
+
+def _epochs(result: Run, shared: dict[str, Any]) -> Rows:
+    """A row per epoch of a run."""
     epochs = result.history.epochs
     steps = images = operations = 0
+    seconds = 0.0
     for epoch in epochs:
         steps, images = steps + epoch.steps, images + epoch.trained
-        operations += _operations(epoch.trained, _scored(epoch.policy))
+        operations += _operations(epoch.trained, epoch.policy)
+        seconds += epoch.seconds
         last = epoch is epochs[-1]
-        yield {
-            "batch_size": config.batch_size,
-            "condition": condition,
+        yield shared | {
             "epoch": epoch.epoch,
             "last": last,
             "diverged": result.history.divergence is not None,
@@ -97,22 +141,25 @@ def _epochs(record: Record[CachingRun, Run]) -> Rows:
             "steps": steps,
             "images": images,
             "operations": operations,
+            "seconds": seconds,
         }
 
 
-def _scored(report: dict[str, list[float | None]]) -> int:
-    """Images whose maps the released cache computes: those looked up, and those kept."""
-    counts = (report.get(name, []) for name in ("hits", "misses", "trained"))
-    return int(sum(value or 0 for values in counts for value in values))
+def _operations(trained: int, report: Report) -> int:
+    """Multiply-adds of training on images of MNIST, and of scoring some.
 
-
-def _operations(trained: int, scored: int) -> int:
-    """Multiply-adds of training on images of MNIST, and of scoring some by the first convolution.
-
-    Forward, gradients of the weights, and gradients of every layer's input but the first's.
+    Training: forward, gradients of the weights, and gradients of every layer's input but the
+    first's.  A cache scores by the first convolution those looked up and those kept; a rule that
+    goes by losses, a whole forward pass of those that it has `scored`.
     """
     first, forward = _costs()
-    return trained * (3 * forward - first) + scored * first
+    looked_at = sum(_count(report, name) for name in ("hits", "misses", "trained"))
+    scored = _count(report, "scored")
+    return trained * (3 * forward - first) + looked_at * first + scored * forward
+
+
+def _count(report: Report, name: str) -> int:
+    return int(sum(value or 0 for value in report.get(name, [])))
 
 
 @lru_cache(maxsize=1)

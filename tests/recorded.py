@@ -33,6 +33,7 @@ from fmlib.experiments.feature_map_regularization import (
     Trials,
     UndefinedLossRun,
 )
+from fmlib.experiments.skipping import SkippingRun
 from fmlib.training import EpochResult, History
 from tests import made_up, results
 
@@ -88,6 +89,22 @@ def caching(
         test_accuracy=accuracies[-1],
     )
     return "caching", CachingRun(condition=condition, seed=seed, **config), result
+
+
+def variant(seed: int, accuracies: Sequence[float] = (50.0, 80.0), **config: Any) -> Made:
+    """A cached run of another reading, data or input, as `caching`."""
+    return "caching_variants", *caching(seed, "cached", accuracies, **config)[1:]
+
+
+def selective(seed: int, scored: int = 60_000, skipped: int = 20_000) -> Made:
+    """An epoch at batch 4096 of a rule that goes by losses, with the images it has scored."""
+    _, _, run = caching(seed, "random", [50.0], skipped=skipped)
+    assert isinstance(run, Run)
+    [epoch] = run.history.epochs
+    epoch = epoch.model_copy(update={"policy": {"scored": [float(scored), 0.0]}})
+    result = run.model_copy(update={"history": History(epochs=(epoch,))})
+    config = SkippingRun(rule="selective_backprop", beta=0.5, batch_size=4096, seed=seed, **FULL)
+    return "skipping", config, result
 
 
 def exploration(seed: int, diverged: int = 0) -> Made:

@@ -53,6 +53,25 @@ def test_runs_at_random_score_nothing(tmp_path: Path) -> None:
     assert table["operations"].tolist() == [40_000 * STEP]
 
 
+def test_a_rule_that_goes_by_losses_scores_by_forward_passes(tmp_path: Path) -> None:
+    recorded.write_all([recorded.selective(0)], tmp_path)
+    [row] = evidence.skipping(tmp_path).to_dict("records")
+    assert row["condition"] == "selective_backprop"
+    assert row["operations"] == 40_000 * STEP + 60_000 * FORWARD
+    assert row["seconds"] == 2.0
+
+
+def test_variants_name_what_their_cache_does_otherwise(tmp_path: Path) -> None:
+    other = RELEASED.model_copy(update={"hit": "below", "reset": "never"})
+    clothes = recorded.variant(1, dataset="fashion-mnist")
+    recorded.write_all([recorded.variant(0, cache=other), clothes], tmp_path)
+    table = evidence.caching_variants(tmp_path)
+    found = table[table["last"]].set_index("seed").sort_index()
+    assert found["reading"].tolist() == ["hit below, reset never", "released"]
+    assert found["dataset"].tolist() == ["mnist", "fashion-mnist"]
+    assert found["input_scale"].tolist() == ["released"] * 2
+
+
 def test_caches_without_their_threshold_are_kept_apart_and_others_left_out(
     tmp_path: Path,
 ) -> None:
