@@ -70,6 +70,7 @@ EPOCHS = (
     "batch_size condition epoch last diverged test_accuracy train_accuracy seen trained skipped "
     "steps images operations seconds"
 )
+EPOCHS_OF_A_RUN = ["seed", *EPOCHS.split(), "path"]
 NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
 
 
@@ -88,6 +89,18 @@ def skipping(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
 def _skipping(record: Record[SkippingRun, Run]) -> Rows:
     config = record.config
     yield from _epochs(record.result, {"batch_size": config.batch_size, "condition": config.rule})
+
+
+def rules(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Every rule of leaving images out at the released reading of MNIST, as `caching`."""
+    other = caching_variants(results, device)
+    nearest = other[(other["reading"] == "hit nearest") & (other["dataset"] == "mnist")]
+    tables = [
+        caching(results, device),
+        skipping(results, device),
+        nearest[EPOCHS_OF_A_RUN].assign(condition="nearest"),
+    ]
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
 
 
 def caching_variants(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
@@ -414,6 +427,23 @@ def final(
 ) -> dict[int, float | None]:
     """A number of `caching` after the last epoch, by seed."""
     return outcomes(of_condition(table, batch_size, condition), column, last=True)
+
+
+def until(
+    table: pd.DataFrame, batch_size: int, condition: str, accuracy: float, column: str = "images"
+) -> dict[int, float | None]:
+    """What was spent, by seed, when an epoch first ended at a test accuracy; None if none did."""
+    rows = of_condition(table, batch_size, condition)
+    there = rows[rows["test_accuracy"] >= accuracy].groupby("seed")[column].min()
+    known = dict(zip(there.index.tolist(), there.tolist(), strict=True))
+    return {seed: known.get(seed) for seed in sorted(rows["seed"].unique().tolist())}
+
+
+def left_out(table: pd.DataFrame, batch_size: int, condition: str) -> dict[int, float | None]:
+    """Share of all images of a training that were left out, in percent, by seed."""
+    sums = of_condition(table, batch_size, condition).groupby("seed")[["skipped", "seen"]].sum()
+    shares = 100 * sums["skipped"] / sums["seen"]
+    return dict(zip(shares.index.tolist(), shares.tolist(), strict=True))
 
 
 def final_differences(

@@ -10,10 +10,11 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import evidence, tables
+from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
-from fmlib.tables import adversarial_robustness, cells
+from fmlib.tables import adversarial_robustness, cells, skipping
 from fmlib.tables.feature_map_regularization import SETS
 from tests import recorded, results
 
@@ -534,6 +535,36 @@ def test_exits_by_layer() -> None:
     timed = tables.exits(results.exits(), timed=True)
     assert list(timed) == ["Layer", "seconds, ratio to no exits"]
     assert timed.iloc[1].tolist() == ["conv2", "1.10 (1.10–1.10)"]
+
+
+def test_recorded_rules_are_paired_with_plain_and_cached_runs(tmp_path: Path) -> None:
+    caching_records(tmp_path)  # plain 80 and 81, cached 83 and 84 at the end, 25 % skipped
+    recorded.write_all([recorded.selective(0)], tmp_path)  # 50, a third skipped
+    table = skipping.recorded_rules(evidence.rules(tmp_path), 4096)
+    found = {row[0]: row[1:] for row in rows(table, *table)}
+    assert found["plain"][:4] == ["2", "0.0 (0.0 to 0.0)", "80.5 (80.0 to 81.0)", DASH]
+    assert found["selective backprop"] == [
+        "1", "33.3", "50.0", "−30.0, median −30.0", "−33.0, median −33.0",
+    ]  # fmt: skip
+    assert found["InfoBatch"] == ["0", *(4 * [DASH])]
+
+
+def test_what_a_rule_had_spent_when_it_got_to_an_accuracy(tmp_path: Path) -> None:
+    """Plain runs end their second epoch at 80 and 81, after 30 steps and 120,000 images."""
+    caching_records(tmp_path)
+    table = skipping.recorded_until(evidence.rules(tmp_path), 4096, accuracy=81)
+    found = {row[0]: row[1:4] for row in rows(table, *table)}
+    assert found["plain"] == ["1 of 2", "30.0", "120.0"]
+    assert found["cached"] == ["2 of 2", "30.0 (30.0 to 30.0)", "90.0 (90.0 to 90.0)"]
+    assert found["random skipping"] == ["0 of 2", DASH, DASH]
+
+
+def test_recorded_readings_by_what_they_change(tmp_path: Path) -> None:
+    below = RELEASED.model_copy(update={"hit": "below"})
+    recorded.write_all([recorded.variant(seed, cache=below) for seed in range(2)], tmp_path)
+    table = skipping.recorded_readings(evidence.caching_variants(tmp_path))
+    assert rows(table, *table)[0][:4] == ["hit below", "2", "0 (0 to 0)", "0 (0 to 0)"]
+    assert rows(table, "test accuracy (%)") == [["80.0 (80.0 to 80.0)"]]
 
 
 # --- chapter 03 --------------------------------------------------------------------------
