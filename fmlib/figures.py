@@ -34,12 +34,14 @@ from fmlib.experiments.adversarial_robustness import (
 from fmlib.experiments.caching import CONDITION_NAMES, CONDITIONS, Comparison
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, MODELS, Row, Trial, by_row
+from fmlib.experiments.skipping import RULES
 
 _COLOURS = sns.color_palette("colorblind")
 _STYLES = {
     "plain": (0, "o"),
     "cached": (3, "s"),
     "random": (7, "^"),
+    "by loss": (2, "P"),
     "base": (0, "o"),
     "maps": (4, "D"),
     "originals": (7, "^"),
@@ -59,6 +61,7 @@ NAMES: dict[Any, str] = {
     **CONDITION_NAMES,
     **MODEL_NAMES,
     **TWIN_NAMES,
+    "by loss": "by their losses",
     "train": "training images",
     "test": "test images",
     "no outliers": "outlying tenth left out",
@@ -631,10 +634,54 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
     axes[0].set_yscale("symlog", linthresh=1)
     ticks = [-30, -10, -3, -1, 0, 1, 3, 10]
-    axes[0].set_yticks(ticks, [f"{tick:+d}".replace("-", "−") if tick else "0" for tick in ticks])
+    axes[0].set_yticks(ticks, [_signed(tick) for tick in ticks])
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
     _legend_below(axes[0])
+
+
+def recorded_rules(recorded: pd.DataFrame, batch_sizes: Sequence[int] = (4096, 512)) -> None:
+    """Final test accuracy of every rule of leaving images out minus plain training, by seed.
+
+    A panel per batch size; the axis is linear from -1 to 1 and logarithmic beyond.
+    """
+    conditions = [condition for condition in RULES if condition != "plain"]
+    axes = _panels(len(batch_sizes), 5.0)
+    for ax, size in zip(axes, batch_sizes, strict=True):
+        ax.axvline(0, color="0.6", lw=1)
+        for place, condition in enumerate(conditions):
+            found = evidence.final_differences(recorded, size, condition, "plain")
+            if values := evidence.finished(found):
+                kind = RULE_KINDS.get(condition, condition)
+                places = place + np.linspace(0.15, 0.4, len(values))
+                ax.plot(values, places, ls="none", alpha=0.5, mew=0, **_style(kind, 4))
+                mean, low, high, *_ = stats.estimate(values)
+                ax.hlines(place, low, high, color=PALETTE[kind], lw=2.5)
+                ax.plot([mean], [place], ls="none", **_style(kind, 7))
+        ax.set_xscale("symlog", linthresh=1)
+        ax.set_xticks(ticks := [-30, -5, -1, 0, 1, 5], [_signed(tick) for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set(title=f"batch {size}", xlabel="test accuracy − plain (points)")
+        ax.set_ylim(len(conditions) - 0.5, -0.5)
+    axes[0].set_yticks(range(len(conditions)), [_label(RULES[c], 26) for c in conditions])
+
+
+def _signed(number: int) -> str:
+    return f"{number:+d}".replace("-", "−") if number else "0"
+
+
+RULE_KINDS = {
+    "random": "random",
+    "one_rate": "random",
+    "stopped": "random",
+    "permuted": "cached",
+    "nearest": "cached",
+    "inverted": "cached",
+    "shuffled_labels": "cached",
+    "selective_backprop": "by loss",
+    "infobatch": "by loss",
+}
+"""Colour of each rule: by chance, by a cache or by the loss."""
 
 
 def recorded_map_training(recorded: pd.DataFrame) -> None:

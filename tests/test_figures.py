@@ -537,6 +537,17 @@ def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
     assert names == ["plain\nn = 2 (1 diverged)", "cached\nn = 2", "random\nskipping\nn = 2"]
 
 
+def test_rules_stand_at_their_difference_from_plain(tmp_path: Path) -> None:
+    made = [recorded.caching(0), recorded.caching(1, accuracies=[50.0, 81.0])]
+    made += [recorded.selective(0), recorded.caching(0, "cached", [60.0, 78.0])]
+    recorded.write_all(made, tmp_path)
+    left, right = draw(lambda: figures.recorded_rules(evidence.rules(tmp_path)))
+    names = [label.get_text() for label in left.get_yticklabels()]
+    rows = {name.replace("\n", " "): row for row, name in enumerate(names)}
+    assert points(left, 7) == [(-2, rows["cached"]), (-30, rows["selective backprop"])]
+    assert points(right, 7) == []
+
+
 def test_accuracy_stands_over_what_was_spent(folder: Path) -> None:
     axes = draw(lambda: figures.recorded_by_cost(evidence.caching(folder)))
     labels = [re.sub(r"\s", " ", ax.get_xlabel()) for ax in axes]

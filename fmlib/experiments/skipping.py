@@ -7,7 +7,7 @@ from torch import nn
 
 from fmlib.caching import RELEASED, CacheConfig, FeatureCache, InvertedCache
 from fmlib.data import Dataset
-from fmlib.experiments.caching import CachingRun, Point, Run, train_once
+from fmlib.experiments.caching import CONDITION_NAMES, CachingRun, Point, Run, train_once
 from fmlib.experiments.common import Count, Rate, RunConfig
 from fmlib.skipping import (
     Budget,
@@ -40,6 +40,12 @@ RULE_NAMES: dict[Rule, str] = {
     "selective_backprop": "selective backprop",
     "infobatch": "InfoBatch",
 }
+RULES: dict[str, str] = {
+    **{str(name): text for name, text in CONDITION_NAMES.items()},
+    "nearest": "a cache without threshold",
+    **{str(rule): name for rule, name in RULE_NAMES.items() if rule != "scored"},
+}
+"""All ways of leaving images out, of which accuracies are compared."""
 OF_THE_CACHE: tuple[Rule, ...] = ("permuted", "inverted", "shuffled_labels", "scored")
 """Rules that have a cache."""
 

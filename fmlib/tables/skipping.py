@@ -3,16 +3,8 @@
 import pandas as pd
 
 from fmlib import evidence
-from fmlib.experiments.caching import CONDITION_NAMES
-from fmlib.experiments.skipping import RULE_NAMES
+from fmlib.experiments.skipping import RULES
 from fmlib.tables.cells import interval, middle, number
-
-RULES: dict[str, str] = {
-    **{str(name): text for name, text in CONDITION_NAMES.items()},
-    "nearest": "a cache without threshold",
-    **{str(rule): name for rule, name in RULE_NAMES.items() if rule != "scored"},
-}
-"""Ways of leaving images out, of which accuracies are compared."""
 
 
 def recorded_rules(recorded: pd.DataFrame, batch_size: int) -> pd.DataFrame:
