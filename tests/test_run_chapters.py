@@ -32,7 +32,7 @@ CASES: list[tuple[str, dict[str, object], list[str]]] = [
     (
         "caching",
         {"layer": "conv2", "n_train": 100, "seeds": 1, "batch_sizes": [25]},
-        ["mnist (bundled subset): 100 training images", "n = 1: cached", "| 25 "],
+        ["mnist (bundled subset): 100 training images", "n\u00a0=\u00a01: cached", "| 25 "],
     ),
     (
         "feature_map_regularization",
