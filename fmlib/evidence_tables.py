@@ -157,7 +157,7 @@ def recordings(made: pd.DataFrame) -> pd.DataFrame:
             "Runs": str(len(group)),
             "Seeds": str(group["seed"].nunique()),
             "Precision": ", ".join(sorted(group["precision"].unique())),
-            "Hours of computing": f"{group['wall_seconds'].sum() / 3600:.1f}",
+            "Hours of computing": f"{group['cpu_seconds'].sum() / 3600:.1f}",
             "First day": group["started"].min()[:10],
             "Last day": group["started"].max()[:10],
         }
