@@ -78,35 +78,35 @@ _VICTIMS: dict[Victim, str] = {
 }
 
 
-CLAIMS = (
-    Claim(
-        id="perturbed-0.15",
-        words="On images perturbed by 0.15 the map model is more accurate (so the text; its table "
-        "shows the opposite).",
+def _as_released(eps: float, words: str, text: str) -> Claim:
+    return Claim(
+        id=f"perturbed-{eps:g}",
+        words=words,
         measure="points, map − base model; control: beyond the clamp alone",
         where="section 7.3, Fig. 10",
         chapter="adversarial_robustness",
         target="fig-10-released",
         rule="On images perturbed as released. "
         + CONTROLLED.format("the base model", "the released clamp without any perturbation"),
-        judge=_robust_as_released(0.15),
+        judge=_robust_as_released(eps),
         verdict=Verdict.INCONCLUSIVE,
-        text="The clamp alone takes most of the accuracy from every model. What the perturbation "
+        text=text,
+    )
+
+
+CLAIMS = (
+    _as_released(
+        0.15,
+        "On images perturbed by 0.15 the map model is more accurate (so the text; its table "
+        "shows the opposite).",
+        "The clamp alone takes most of the accuracy from every model. What the perturbation "
         "takes beyond it is a few points less for the map model, but few pairs can be compared, "
         "and some of them are near chance.",
     ),
-    Claim(
-        id="perturbed-0.25",
-        words="On images perturbed by 0.25 the map model is more accurate.",
-        measure="points, map − base model; control: beyond the clamp alone",
-        where="section 7.3, Fig. 10",
-        chapter="adversarial_robustness",
-        target="fig-10-released",
-        rule="On images perturbed as released. "
-        + CONTROLLED.format("the base model", "the released clamp without any perturbation"),
-        judge=_robust_as_released(0.25),
-        verdict=Verdict.INCONCLUSIVE,
-        text="As at the smaller ε: the clamp takes most, and what is left differs more between "
+    _as_released(
+        0.25,
+        "On images perturbed by 0.25 the map model is more accurate.",
+        "As at the smaller ε: the clamp takes most, and what is left differs more between "
         "seeds than between models.",
     ),
     Claim(
