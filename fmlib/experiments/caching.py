@@ -605,6 +605,11 @@ def _exits(settings: CachingSettings, dataset: Dataset, seed: int) -> list[ExitL
     model = settings.model(dataset, seed)
     config = settings.train_config(settings.sweep_epochs, min(settings.batch_sizes), seed)
     fit(model, dataset.train_images, dataset.train_labels, config)
+    return exits_of(model, dataset)
+
+
+def exits_of(model: nn.Sequential, dataset: Dataset) -> list[ExitLayer]:
+    """Every layer of a trained network that has maps as an exit."""
     layers = [r.name for r in layer_table(model, dataset.image_shape)[1:] if len(r.shape) == 3]
     return [_exit(model, dataset, layer) for layer in layers]
 

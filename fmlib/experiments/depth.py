@@ -8,9 +8,9 @@ from torch import nn
 
 from fmlib.caching import RELEASED
 from fmlib.data import Dataset
-from fmlib.experiments.caching import CachingRun, ExitLayer, _exit
+from fmlib.experiments.caching import CachingRun, ExitLayer, exits_of
 from fmlib.experiments.common import Count, Result, RunConfig
-from fmlib.models import ModelName, layer_table
+from fmlib.models import ModelName
 from fmlib.training import fit
 
 
@@ -37,8 +37,7 @@ class ExitsRun(RunConfig):
         model = self.model(dataset, self.seed, self.network)
         config = self.train_config(self.epochs, self.batch_size, self.seed)
         fit(model, dataset.train_images, dataset.train_labels, config)
-        layers = [r.name for r in layer_table(model, dataset.image_shape)[1:] if len(r.shape) == 3]
-        found = [_exit(model, dataset, layer) for layer in layers]
+        found = exits_of(model, dataset)
         return Exits(network=found[0].network, exits={row.layer: _recorded(row) for row in found})
 
 
