@@ -298,9 +298,8 @@ def make_all(runs: list[Planned]) -> Outcomes:
             with _interrupts_wait():
                 outcomes = stack.enter_context(closing(parallel(calls)))
                 if joblib.effective_n_jobs(None) > 1:
-                    time.sleep(
-                        0.2
-                    )  # joblib's thread takes the first runs; ended now, it would fail
+                    # Joblib's thread takes the first runs; ended now, it would fail.
+                    time.sleep(0.2)
             for outcome in outcomes:
                 yield outcome if isinstance(outcome, Failed) else _record(*outcome)
         except BrokenExecutor as error:
