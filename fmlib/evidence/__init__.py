@@ -7,7 +7,7 @@ card are never in one table, so that no pair of runs mixes them.
 from fmlib.evidence.attacked import judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
-    READ_EPOCHS,
+    READING_EPOCHS,
     cache_layers,
     caching,
     caching_variants,
@@ -35,7 +35,7 @@ __all__ = [
     "FULL",
     "FURTHER",
     "PAIRS",
-    "READ_EPOCHS",
+    "READING_EPOCHS",
     "Outcomes",
     "benchmarks",
     "by_seed",

@@ -18,6 +18,7 @@ from fmlib.experiments.caching import (
     walk_steps,
 )
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
+from fmlib.experiments.grids import READING_EPOCHS
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import RESULTS, Record
 from fmlib.training import Report
@@ -286,10 +287,6 @@ def final_differences(
     return differences(final(table, batch_size, first), final(table, batch_size, second))
 
 
-READ_EPOCHS = 5
-"""Epochs that all readings from printed to released are recorded for."""
-
-
 def readings(variants: pd.DataFrame, recorded: pd.DataFrame) -> list[pd.DataFrame]:
     """Runs at batch size 4096 of every reading from the printed to the released one.
 
@@ -301,7 +298,7 @@ def readings(variants: pd.DataFrame, recorded: pd.DataFrame) -> list[pd.DataFram
     walked = of_condition(variants, 4096, "cached")
     seeds = walked["seed"].unique()
     released = of_condition(recorded, 4096, "cached")
-    released = released[released["seed"].isin(seeds) & (released["epoch"] <= READ_EPOCHS)]
+    released = released[released["seed"].isin(seeds) & (released["epoch"] <= READING_EPOCHS)]
     steps = [cache for *_, cache in walk_steps()]
     found = [walked[walked["reading"] == reading(cache)] for cache in steps[:-1]]
     return [*found, released]
