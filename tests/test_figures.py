@@ -316,7 +316,7 @@ def test_class_names_are_drawn_as_plain_text(
 
 
 def test_a_long_class_name_takes_four_lines_at_most() -> None:
-    lines = figures._label("a very long name of a class " * 9).splitlines()
+    lines = figures.style.wrapped("a very long name of a class " * 9).splitlines()
     assert len(lines) == 4
     assert lines[-1].endswith("…")
     assert max(map(len, lines)) <= 12
@@ -345,7 +345,7 @@ def test_outliers_carry_their_distances() -> None:
 
 def test_labels_are_moved_apart() -> None:
     places, least = np.array([[0.0, 0.0], [0.01, 0.0], [5.0, 5.0]]), np.array([1.0, 2.0])
-    moved = figures._apart(places, least)
+    moved = figures.exploration._apart(places, least)
     assert np.linalg.norm((moved[1] - moved[0]) / least) == pytest.approx(1, abs=1e-3)
     assert moved[2].tolist() == [5, 5]
 
@@ -613,11 +613,11 @@ def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
 
 def test_intervals_are_drawn_around_their_means() -> None:
     _, (left, right) = plt.subplots(1, 2)
-    figures._estimate(left, 3.0, {0: 1.0, 1: 2.0, 2: 6.0, 3: None}, "plain")
+    figures.style.mean_and_interval(left, 3.0, {0: 1.0, 1: 2.0, 2: 6.0, 3: None}, "plain")
     [[(x, low), (_, high)]] = left.collections[0].get_paths()[0].to_polygons(closed_only=False)
     assert x == 3
     assert 1 <= low < 3 < high <= 6
-    figures._estimate(right, 3.0, {0: None}, "plain")
+    figures.style.mean_and_interval(right, 3.0, {0: None}, "plain")
     assert not right.has_data()
 
 

@@ -52,6 +52,17 @@ from fmlib.tables.feature_map_regularization import (
     undefined_starts,
     ways,
 )
+from fmlib.tables.skipping import (
+    recorded_clothes,
+    recorded_depth,
+    recorded_exits,
+    recorded_input_scales,
+    recorded_mended,
+    recorded_readings,
+    recorded_rules,
+    recorded_scoring,
+    recorded_until,
+)
 
 __all__ = [
     "attacks",
@@ -81,11 +92,20 @@ __all__ = [
     "recorded_attacks",
     "recorded_batch_sizes",
     "recorded_caching",
+    "recorded_clothes",
+    "recorded_depth",
     "recorded_differences",
+    "recorded_exits",
+    "recorded_input_scales",
     "recorded_map_training",
+    "recorded_mended",
+    "recorded_readings",
+    "recorded_rules",
+    "recorded_scoring",
     "recorded_spread",
     "recorded_threshold",
     "recorded_undefined_losses",
+    "recorded_until",
     "released_robustness",
     "robustness_summary",
     "separation",

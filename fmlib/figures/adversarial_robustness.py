@@ -1,0 +1,125 @@
+"""Figures of chapter 04."""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from fmlib import evidence, published
+from fmlib.experiments import adversarial_robustness as adversarial
+from fmlib.experiments.adversarial_robustness import (
+    FGSM_ON,
+    PGD_ON,
+    TWINS,
+    VICTIMS,
+    Robustness,
+)
+from fmlib.figures.style import (
+    MARKERS,
+    NAMES,
+    PALETTE,
+    PUBLISHED,
+    WIDTH,
+    band,
+    each_run,
+    image_grid,
+    legend_below,
+    look,
+    mean_and_interval,
+    panel_row,
+    seed_count,
+    show_image,
+    wrapped,
+)
+
+
+def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
+    """Fig. 10 as curves over eps, a panel per perturbation; a point per seed, lines for means."""
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True, sharey=True)
+    sources: dict[adversarial.Perturbation, adversarial.Victim | None] = {"sign noise": None}
+    sources |= {FGSM_ON[source]: source for source in VICTIMS}
+    for ax, (perturbation, source) in zip(axes.flat, sources.items(), strict=True):
+        for model in VICTIMS:
+            colour, means = PALETTE[model], []
+            for eps in (0.0, *epsilons):
+                kind = perturbation if eps else "unchanged"
+                values = [run.accuracy(kind, eps, model) for run in runs]
+                known = [value for value in values if value is not None]
+                ax.plot([eps] * len(known), known, MARKERS[model], ms=4, alpha=0.5, color=colour)
+                means.append(fmean(known) if known else float("nan"))
+            line = "-" if model == source else "--"
+            ax.plot((0.0, *epsilons), means, line, lw=2, color=colour)
+        ax.set(title=f"FGSM by {NAMES[source]}" if source else perturbation, ylim=(-3, 102))
+    for model in VICTIMS:
+        axes[1][1].plot([], [], color=PALETTE[model], marker=MARKERS[model], label=NAMES[model])
+    axes[1][1].plot([], [], "k-", label="by its own gradient")
+    for ax in axes[1]:
+        ax.set_xlabel("ε (pixels of 0 to 1)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy (%)")
+    legend_below(axes[1][1])
+
+
+def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) -> None:
+    """Fig. 10: images under each perturbation, with what both models take them for."""
+    grid = image_grid(len(found.kinds), found.images.shape[1], 1.1 * len(found.kinds))
+    for row, axes in enumerate(grid):
+        axes[0].set_ylabel(
+            wrapped(found.kinds[row]), rotation=0, ha="right", va="center", fontsize=9
+        )
+        for column, ax in enumerate(axes):
+            show_image(ax, found.images[row, column])
+            seen = [int(found.predictions[model][row, column]) for model in ("base", "maps")]
+            ax.set_title(" | ".join(wrapped(class_names[label]) for label in seen), fontsize=9)
+
+
+def recorded_robustness(recorded: pd.DataFrame) -> None:
+    """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model.
+
+    Means and intervals; of map models, which differ widely, a line per seed.
+    """
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.0), sharex=True, sharey=True)
+    epsilons = (0.0, 0.05, 0.15, 0.25)
+    for line, (attack, by) in zip(axes, {"PGD": PGD_ON, "FGSM": FGSM_ON}.items(), strict=True):
+        for ax, source in zip(line, VICTIMS[:2], strict=True):
+            for model in (*VICTIMS, *TWINS):
+                kinds = [by[source] if eps else "unchanged" for eps in epsilons]
+                pairs = zip(kinds, epsilons, strict=True)
+                found = [evidence.judged(recorded, kind, eps, model) for kind, eps in pairs]
+                dashes = "-" if model == source else "--"
+                if model == "maps":
+                    each_run(ax, epsilons, found, model, dashes)
+                else:
+                    band(ax, epsilons, found, model, dashes)
+            ax.set(title=f"{attack} by {NAMES[source]}", ylim=(-3, 102))
+    axes[1, 1].plot([], [], "k-", label="by its own gradient")
+    for ax in axes[1]:
+        ax.set_xlabel("ε (pixels of 0 to 1)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy (%)")
+    legend_below(axes[1, 1], columns=3)
+
+
+def recorded_released(recorded: pd.DataFrame) -> None:
+    """Fig. 10 as released: accuracy after the clamp alone, and with the perturbation."""
+    [ax] = panel_row(height=3.8)
+    ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0, label="guessing among ten classes")
+    epsilons = (0.0, *published.FIG10.index)
+    models = (*VICTIMS, *TWINS)
+    for group, eps in enumerate(epsilons):
+        for number, model in enumerate(models):
+            found = evidence.judged(recorded, "released", eps, model)
+            place = group + 0.16 * (number - 2)
+            mean_and_interval(ax, place, found, model, width=0.08)
+            if eps and model in published.FIG10:
+                star = PUBLISHED | {"color": PALETTE[model]}
+                ax.plot([place - 0.05], [published.FIG10[model][eps]], **star)
+            if not group:
+                label = f"{NAMES[model]}, {seed_count(found)}"
+                ax.plot([], [], ls="none", label=label, **look(model, 7))
+    ax.plot([], [], label="published, in its model's colour", **PUBLISHED | {"color": "white"})
+    names = [f"ε = {eps:g}" if eps else "clamp alone" for eps in epsilons]
+    ax.set_xticks(range(len(epsilons)), names)
+    ax.set(ylabel="accuracy (%)", title="recorded", ylim=(0, None))
+    legend_below(ax, columns=2)

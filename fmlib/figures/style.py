@@ -1,0 +1,189 @@
+"""How all figures look: theme, one colour and marker per quantity, and what most are drawn of."""
+
+import textwrap
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from torch import Tensor
+
+from fmlib import evidence, stats
+from fmlib.experiments.adversarial_robustness import (
+    TWIN_NAMES,
+)
+from fmlib.experiments.caching import CONDITION_NAMES
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES
+
+COLOURS = sns.color_palette("colorblind")
+
+_STYLES = {
+    "plain": (0, "o"),
+    "cached": (3, "s"),
+    "random": (7, "^"),
+    "by loss": (2, "P"),
+    "base": (0, "o"),
+    "maps": (4, "D"),
+    "originals": (7, "^"),
+    "blurred": (9, "v"),
+    "untrained": (2, "P"),
+    "twin": (2, "P"),
+    "other twin": (5, "X"),
+    "train": (9, "o"),
+    "test": (1, "s"),
+    "no outliers": (2, "P"),
+    "control": (7, "^"),
+}
+
+PALETTE = {quantity: COLOURS[colour] for quantity, (colour, _) in _STYLES.items()}
+"""One colour per quantity through the book: what is plain is blue, a control is grey."""
+
+MARKERS = {quantity: marker for quantity, (_, marker) in _STYLES.items()}
+
+NAMES: dict[Any, str] = {
+    **CONDITION_NAMES,
+    **MODEL_NAMES,
+    **TWIN_NAMES,
+    "by loss": "by their losses",
+    "train": "training images",
+    "test": "test images",
+    "no outliers": "outlying tenth left out",
+    "control": "control: random tenth left out",
+}
+
+WIDTH = 7.0
+
+PUBLISHED: dict[str, Any] = {
+    "color": "gold", "marker": "*", "mec": "black", "ms": 12, "ls": "none", "zorder": 5
+}  # fmt: skip
+"""How a published number is marked beside recorded ones."""
+
+Outcomes = evidence.Outcomes
+
+
+def use_style() -> None:
+    """Set the book's theme for all figures of a notebook: double resolution, readable text."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind", font_scale=0.9)
+    plt.rcParams.update({"figure.dpi": 100, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update({"figure.constrained_layout.use": True, "legend.frameon": False})
+    set_matplotlib_formats("retina")
+
+
+def panel_row(count: int = 1, height: float = 3.4, sharey: bool = True) -> list[Axes]:
+    """Axes side by side over the full width."""
+    _, axes = plt.subplots(1, count, figsize=(WIDTH, height), sharey=sharey, squeeze=False)
+    return list(axes[0])
+
+
+def image_grid(rows: int, columns: int, height: float) -> list[list[Axes]]:
+    """Axes without ticks for a grid of images, over the full width."""
+    _, axes = plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        sns.despine(ax=ax, left=True, bottom=True)
+    return [list(row) for row in axes]
+
+
+def show_image(ax: Axes, image: Tensor) -> None:
+    """A grey or colour image (C, H, W) in [0, 1]."""
+    pixels = image.permute(1, 2, 0).clamp(0, 1).numpy()  # (H, W, C)
+    ax.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def wrapped(text: str, width: int = 12) -> str:
+    """A class name as plain text of a few short lines."""
+    return textwrap.fill(text, width, max_lines=4, placeholder="…").replace("$", r"\$")
+
+
+def epochs_axis(ax: Axes) -> None:
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def legend_below(ax: Axes, columns: int | None = None) -> None:
+    """The legend of one panel, each label once, below all panels, where it hides nothing."""
+    handles = {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes are drawn into a figure"
+    columns = columns or len(handles)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns)
+
+
+def draw_curves(ax: Axes, curves: list[list[float]], quantity: str, start: int = 1) -> None:
+    """Thin lines for single curves, a thick one with markers for their mean."""
+    style = {"color": PALETTE[quantity], "marker": MARKERS[quantity], "markersize": 4}
+    for curve in curves if len(curves) > 1 else []:
+        ax.plot(range(start, len(curve) + start), curve, color=style["color"], lw=0.8, alpha=0.5)
+    length = min((len(curve) for curve in curves), default=0)
+    mean = [fmean(curve[i] for curve in curves) for i in range(length)]
+    ax.plot(range(start, length + start), mean, lw=2, label=NAMES[quantity], **style)
+
+
+def seed_points(
+    ax: Axes, x: float, values: Sequence[float], quantity: str, fill: str = "full", turn: int = 1
+) -> None:
+    """One point per seed and a short line at their mean; nothing where there is no value.
+
+    A `turn` of -1 puts the values on the horizontal axis.
+    """
+    if not values:
+        return
+    colour, mean = PALETTE[quantity], fmean(values)
+    points, bar = ([x] * len(values), values), ([x - 0.09, x + 0.09], [mean, mean])
+    ax.plot(*points[::turn], MARKERS[quantity], color=colour, fillstyle=fill, ms=6)
+    ax.plot(*bar[::turn], color=colour, lw=2)
+
+
+def signed(number: int) -> str:
+    return f"{number:+d}".replace("-", "−") if number else "0"
+
+
+def look(quantity: str, size: float) -> dict[str, Any]:
+    return {"color": PALETTE[quantity], "marker": MARKERS[quantity], "ms": size}
+
+
+def mean_and_interval(
+    ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3
+) -> None:
+    """The mean with its 95 % interval, and beside it a faint point per seed."""
+    if not (values := evidence.finished(outcomes)):
+        return
+    places = x + width * np.linspace(0.3, 1, len(values))
+    ax.plot(places, values, ls="none", alpha=0.5, mew=0, **look(quantity, 4))
+    mean, low, high, *_ = stats.estimate(values)
+    ax.vlines(x, low, high, color=PALETTE[quantity], lw=2.5)
+    ax.plot([x], [mean], ls="none", **look(quantity, 7))
+
+
+def band(
+    ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
+) -> None:
+    """A line through the means, and around it a band of their 95 % intervals."""
+    found = {
+        x: stats.estimate(v)
+        for x, o in zip(places, outcomes, strict=True)
+        if (v := evidence.finished(o))
+    }
+    means, low, high = ([one[i] for one in found.values()] for i in range(3))
+    ax.plot([*found], means, line, lw=2, label=NAMES[quantity], **look(quantity, 4))
+    ax.fill_between([*found], low, high, color=PALETTE[quantity], alpha=0.2, lw=0)
+
+
+def each_run(
+    ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
+) -> None:
+    """A thin line per seed that did not diverge."""
+    label = NAMES[quantity] + ", each seed"
+    for seed in outcomes[0]:
+        known = [value for o in outcomes if (value := o.get(seed)) is not None]
+        if len(known) == len(places):
+            ax.plot(places, known, line, lw=1, label=label, **look(quantity, 3))
+
+
+def seed_count(outcomes: Outcomes) -> str:
+    return f"n = {evidence.counted(outcomes)}"
