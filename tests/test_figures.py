@@ -66,6 +66,7 @@ def outlier_runs() -> list[OutlierRun]:
 
 CONDITIONS = ["plain", "cached", "random skipping"]
 MODELS = ["base model", "map model", "control: originals"]
+CONTROLS = ["control: blurred originals", "control: untrained maps"]
 EPS = "ε (pixels of 0 to 1)"
 
 
@@ -439,6 +440,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.caching(seed, "cached", [60.0 + seed, 84.0 + seed], skipped=15_000),
             recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
             recorded.robustness(seed),
+            recorded.attacks(seed, ["untrained"] * seed),
+            recorded.attacks(seed, input_scale="unit"),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
         ]
@@ -496,6 +499,20 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         ],
     ),
     (
+        lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
+        [
+            f"{attack}\n{inputs}"
+            for attack in ("FGSM, each by itself", "random signs")
+            for inputs in evidence.INPUTS.values()
+        ],
+        ["guessing among ten classes", *MODELS, *CONTROLS],
+    ),
+    (
+        lambda path: figures.recorded_own_differences(evidence.attacks(path)),
+        [*evidence.INPUTS.values()],
+        [f"− {name}" for name in (MODELS[0], MODELS[2], *CONTROLS)],
+    ),
+    (
         lambda path: figures.recorded_released(evidence.robustness(path)),
         ["recorded"],
         [
@@ -514,7 +531,7 @@ def test_figures_of_records_say_what_they_show(
     axes = draw(lambda: figure(folder))
     assert [ax.get_title() for ax in axes] == titles
     assert legends(axes)[0] == quantities
-    assert axes[0].get_ylabel()
+    assert axes[0].get_ylabel() or axes[0].get_yticklabels()[0].get_text()
     assert axes[-1].get_xlabel() or axes[-1].get_xticklabels()[0].get_text()
 
 
@@ -609,6 +626,36 @@ def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
     known = points(ax, 12)
     assert [y for _, y in known] == [28.09, 26.74, 10.76, 23.82]
     assert [round(x) for x, _ in known] == [1, 1, 2, 2]
+
+
+def test_own_attacks_begin_with_unchanged_images_and_end_at_one(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_own_attacks(evidence.attacks(folder)))
+    for number, ax in enumerate(axes):
+        curves = [line for line in ax.lines if line.get_linewidth() == 2]
+        assert np.asarray(curves[0].get_xdata()).tolist() == [0, 0.15, 0.25, 1]
+        assert np.asarray(curves[0].get_ydata()).tolist() == [60.5, 40.5, 40.5, 40.5]
+        # Of the untrained maps' models as released one diverged.
+        last = [90, 70, 70, 70] if number % 2 == 0 else [90.5, 70.5, 70.5, 70.5]
+        assert np.asarray(curves[-1].get_ydata()).tolist() == last
+        assert ax.get_xlabel() == ("" if number < 2 else EPS)
+        assert ax.get_ylabel() == ("" if number % 2 else "accuracy (%)")
+
+
+def test_differences_under_attack_stand_in_a_row_per_attack(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_own_differences(evidence.attacks(folder)))
+    for ax in axes:
+        means = points(ax, 7)
+        assert len(means) == 9 * 4
+        assert [round(y) for _, y in means[::4]] == list(range(9))
+        assert [x for x, _ in means[:4]] == [-10, -20, -30, -40]
+        assert "map model − other (points)" in ax.get_xlabel()
+    released, gentle = ([x for x, _ in points(ax, 7)] for ax in axes)
+    # By a strong attack the untrained maps' model of seed 1 has 10 less; as released it is lost.
+    assert released[-4:] == [-10, -20, -30, -40]
+    assert gentle[-4:] == [-10, -20, -30, -35]
+    labels = [label.get_text() for label in axes[0].get_yticklabels()]
+    assert labels[0] == "unchanged"
+    assert labels[-1] == "Square Attack,\neach by itself, 0.25"
 
 
 def test_intervals_are_drawn_around_their_means() -> None:

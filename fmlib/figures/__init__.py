@@ -6,6 +6,8 @@ that is computed is means and, for recorded runs (`recorded_…`), their 95 % bo
 
 from fmlib.figures.adversarial_robustness import (
     perturbed_examples,
+    recorded_own_attacks,
+    recorded_own_differences,
     recorded_released,
     recorded_robustness,
     robustness,
@@ -64,6 +66,8 @@ __all__ = [
     "recorded_by_cost",
     "recorded_further_training",
     "recorded_map_training",
+    "recorded_own_attacks",
+    "recorded_own_differences",
     "recorded_released",
     "recorded_robustness",
     "recorded_rules",
