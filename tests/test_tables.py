@@ -838,9 +838,9 @@ def test_recorded_own_attacks(tmp_path: Path) -> None:
     # A strong attack costs ten, and of the untrained maps' second seed ten more.
     assert found[7][-1] == "55.5 (51.0 to 60.0)"
     gentle = tables.recorded_own_attacks(evidence.attacks(tmp_path), "unit")
-    assert list(gentle)[3:] == [f"Recorded, n = 1: {model}" for model in models]
+    assert [*gentle][3:] == [f"Recorded, n = 1: {model}" for model in models]
     empty = tables.recorded_own_attacks(evidence.attacks(NOWHERE), "unit")
-    assert {cell for row in rows(empty, *list(empty)[2:]) for cell in row} == {DASH}
+    assert {cell for row in rows(empty, *empty) for cell in row[2:]} == {DASH}
 
 
 CONTROLS = ("originals", "blurred originals", "untrained maps")
@@ -874,22 +874,20 @@ def test_recorded_paired_images(tmp_path: Path) -> None:
     recorded.write_all([*made, recorded.attacks(4, input_scale="unit")], tmp_path)
     table = tables.recorded_paired_images(evidence.attacks(tmp_path))
     assert rows(table, "Perturbation", "ε") == 2 * OWN_ATTACKS
-    numbers = list(table)[4:]
-    assert numbers == [
+    assert [*table][4:] == [
         "Recorded: only base model right",
         "only map model right",
-        "p < 0.05: base model, map model ahead",
+        "p < 0.05, by who is ahead (seeds)",
     ]
-    assert rows(table, "Inputs", "Images", *numbers)[10] == [
-        "as released (0 to 255)", "500", "1, 2", "10, 11", "0, 2 of 2"
-    ]  # fmt: skip
+    found = [row[3:] for row in rows(table, *table)]
+    assert found[10] == ["500", "1, 2", "10, 11", "base 0, maps 2, of 2"]
     # 5 against 14: p = 0.064.
-    assert rows(table, *numbers)[11] == ["5", "14", "0, 0 of 1"]
+    assert found[11] == ["10,000", "5", "14", "base 0, maps 0, of 1"]
     other = tables.recorded_paired_images(evidence.attacks(tmp_path), "untrained")
     # 41 and 42 against 14 and 15.
-    assert rows(other, *list(other)[4:])[0] == ["41, 42", "14, 15", "2, 0 of 2"]
+    assert rows(other, *other)[0][4:] == ["41, 42", "14, 15", "untrained 2, maps 0, of 2"]
     empty = tables.recorded_paired_images(evidence.attacks(NOWHERE))
-    assert rows(empty, *list(empty)[3:])[0] == [DASH] * 4
+    assert rows(empty, *empty)[0][3:] == [DASH] * 4
 
 
 def test_own_attacks_leave_out_eps_1() -> None:

@@ -1,6 +1,7 @@
 """Recorded attacks (chapter 04)."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,8 +56,8 @@ def _judgements(record: Record[AttacksRun, Attacks]) -> Rows:
         test = {"perturbation": "test", "eps": 0.0, "n": config.n_test}
         yield shared | test | {"accuracy": clean if known else None}
         for found in result.judgements:
-            row = {"perturbation": found.perturbation, "eps": found.eps, "n": found.n}
-            row |= {"accuracy": found.accuracy[victim] if known else None}
+            row: dict[str, Any] = {"perturbation": found.perturbation, "eps": found.eps}
+            row |= {"n": found.n, "accuracy": found.accuracy[victim] if known else None}
             pairs: tuple[tuple[str, Model, Model], ...] = (
                 ("alone", victim, "maps"),
                 ("maps_alone", "maps", victim),

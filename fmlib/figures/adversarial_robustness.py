@@ -156,7 +156,7 @@ def recorded_own_differences(recorded: pd.DataFrame) -> None:
             mean_and_interval(ax, place, evidence.differences(*pair), model, 0.1, turn=-1)
         for model in others:
             ax.plot([], [], ls="none", label=f"− {NAMES[model]}", **look(model, 7))
-        ax.set(title=title, xlabel="accuracy, map model − other (points)")
+        ax.set(title=title, xlabel="map model − other (points)")
         ax.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{kinds[kind]}, {eps:g}" if eps else kind for kind, eps in rows]
     axes[0].set_yticks(range(len(rows)), names)

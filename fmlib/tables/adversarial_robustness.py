@@ -53,9 +53,10 @@ PERTURBATION_NAMES: dict[Perturbation, str] = {
     "own restarts": "PGD with restarts, each by its own gradient",
     "own squares": "Square Attack, each by its own outputs",
 }
+ON_EACH: tuple[Perturbation, ...] = ("sign noise", "fgsm on base", "own fgsm", *STRONGEST)
 OWN_ATTACKS: tuple[tuple[Perturbation, float], ...] = (
     ("unchanged", 0.0),
-    *product(("sign noise", "fgsm on base", "own fgsm", *STRONGEST), (0.15, 0.25)),
+    *product(ON_EACH, (0.15, 0.25)),
 )
 """Perturbations, with eps, that tables show of recorded attacks of models by themselves."""
 SIGNS_OF_MASKING: dict[SignOfMasking, str] = {
@@ -187,14 +188,14 @@ def recorded_paired_images(recorded: pd.DataFrame, other: Model = "base") -> pd.
         )
         pairs = [(int(one), int(maps)) for one, maps in zip(alone, maps_alone, strict=True)]
         sure = [maps > one for one, maps in pairs if stats.mcnemar(one, maps) < 0.05]
-        ahead = f"{len(sure) - sum(sure)}, {sum(sure)} of {len(pairs)}"
+        ahead = f"{other} {len(sure) - sum(sure)}, maps {sum(sure)}, of {len(pairs)}"
         table.append(
             {"Inputs": name}
             | _attack(rows, kind, eps)
             | {
                 f"Recorded: only {MODEL_NAMES[other]} right": listed(one for one, _ in pairs),
-                "only map model right": listed(maps for _, maps in pairs),
-                f"p < 0.05: {MODEL_NAMES[other]}, map model ahead": ahead if pairs else "–",
+                f"only {MODEL_NAMES['maps']} right": listed(maps for _, maps in pairs),
+                "p < 0.05, by who is ahead (seeds)": ahead if pairs else "–",
             }
         )
     return pd.DataFrame(table)
