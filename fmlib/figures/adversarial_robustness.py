@@ -17,7 +17,7 @@ from fmlib.experiments.adversarial_robustness import (
     VICTIMS,
     Robustness,
 )
-from fmlib.experiments.feature_map_regularization import MODELS
+from fmlib.experiments.feature_map_regularization import FROM_MAPS, MODELS
 from fmlib.figures.style import (
     MARKERS,
     NAMES,
@@ -107,7 +107,8 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
 def recorded_own_attacks(recorded: pd.DataFrame) -> None:
     """Accuracy over eps up to 1: FGSM on each model by its own gradient, and random signs.
 
-    A panel per attack and input scale; the axis is linear to 0.1 and logarithmic beyond.
+    A panel per attack and input scale; the axis is linear to 0.1 and logarithmic beyond.  Means
+    and intervals; of copies trained on maps as released, which differ widely, a line per seed.
     """
     attacks = {"own fgsm": "FGSM, each by itself", "sign noise": "random signs"}
     _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.2), sharex=True, sharey=True)
@@ -120,7 +121,8 @@ def recorded_own_attacks(recorded: pd.DataFrame) -> None:
             found = [
                 evidence.judged(rows, *place, model) for place in zip(kinds, places, strict=True)
             ]
-            band(ax, places, found, model)
+            differing = scale == "released" and model in FROM_MAPS
+            (each_run if differing else band)(ax, places, found, model)
         ax.set_title(f"{attacks[kind]}\n{evidence.INPUTS[scale]}", fontsize=10)
         ax.set(ylim=(-3, 102), xlim=(0, 1.02))
         ax.set_xscale("symlog", linthresh=0.1, linscale=0.6)
