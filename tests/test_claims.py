@@ -58,7 +58,7 @@ def least_similar(*classes: int) -> Make:
 
 def without_threshold(trained: int) -> Make:
     def make(results: Path) -> None:
-        for seed, size in ((s, b) for s in SEEDS for b in (64, 4096)):
+        for seed, size in ((s, b) for s in SEEDS for b in (64, 512, 4096)):
             made_up.caching(results, "nearest", seed, (90.0,), size, trained + 10 * seed)
             made_up.caching(results, "cached", seed, (90.0,), size, 40_000)
 

@@ -10,7 +10,6 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import evidence, tables
-from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
@@ -557,14 +556,6 @@ def test_what_a_rule_had_spent_when_it_got_to_an_accuracy(tmp_path: Path) -> Non
     assert found["plain"] == ["1 of 2", "30.0", "120.0"]
     assert found["cached"] == ["2 of 2", "30.0 (30.0 to 30.0)", "90.0 (90.0 to 90.0)"]
     assert found["random skipping"] == ["0 of 2", DASH, DASH]
-
-
-def test_recorded_readings_by_what_they_change(tmp_path: Path) -> None:
-    below = RELEASED.model_copy(update={"hit": "below"})
-    recorded.write_all([recorded.variant(seed, cache=below) for seed in range(2)], tmp_path)
-    table = skipping.recorded_readings(evidence.caching_variants(tmp_path))
-    assert rows(table, *table)[0][:4] == ["hit below", "2", "0 (0 to 0)", "0 (0 to 0)"]
-    assert rows(table, "test accuracy (%)") == [["80.0 (80.0 to 80.0)"]]
 
 
 # --- chapter 03 --------------------------------------------------------------------------
