@@ -270,7 +270,8 @@ def attacks(seed: int, lost: Iterable[Model] = (), **settings: Any) -> Made:
         sigma=1.5,
         divergences=dict.fromkeys(lost, results.DIVERGENCE),
     )
-    config = AttacksRun(dataset="mnist", n_train=50_000, seed=seed, **settings)
+    settings = {"dataset": "mnist", "n_train": 50_000, "input_scale": "unit", **settings}
+    config = AttacksRun(seed=seed, **settings)
     return "attacks", config, result
 
 

@@ -360,8 +360,8 @@ def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
     """Two seeds of map models 10 points below the base model, 40 below the untrained maps'."""
     perturbed(0, 0, fgsm=20, twin=5, own=5)(tmp_path)
     plain = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
-    gentler = [recorded.attacks(seed, input_scale="unit") for seed in range(2)]
-    recorded.write_all([*gentler, recorded.attacks(0)], tmp_path)
+    gentler = [recorded.attacks(seed) for seed in range(2)]
+    recorded.write_all([*gentler, recorded.attacks(0, input_scale="255")], tmp_path)
     judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
     assert judged.verdict == plain.verdict
     known = [m for m in judged.measured if m.quantity.startswith("inputs 0 to 1") and m.found]

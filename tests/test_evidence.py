@@ -205,10 +205,10 @@ def test_robustness_by_hand(tmp_path: Path) -> None:
 
 def test_attacks_of_models_by_themselves_by_hand(tmp_path: Path) -> None:
     made = [recorded.attacks(0), recorded.attacks(1, ["maps"]), recorded.attacks(2, ["blurred"])]
-    recorded.write_all([*made, recorded.attacks(0, input_scale="unit")], tmp_path)
+    recorded.write_all([*made, recorded.attacks(0, input_scale="255")], tmp_path)
     table = evidence.attacks(tmp_path)
-    released, gentle = (table[table["input_scale"] == scale] for scale in evidence.INPUTS)
-    judged = partial(evidence.judged, released)
+    gentle, other = (table[table["input_scale"] == scale] for scale in ("unit", "255"))
+    judged = partial(evidence.judged, gentle)
     assert judged("test", 0.0, "base") == {0: 65.0, 1: 66.0, 2: 67.0}
     assert judged("test", 0.0, "maps") == {0: 55.0, 1: None, 2: 57.0}
     assert judged("own restarts", 0.25, "blurred") == {0: 50.0, 1: 51.0, 2: None}
@@ -218,8 +218,10 @@ def test_attacks_of_models_by_themselves_by_hand(tmp_path: Path) -> None:
     assert judged("own fgsm", 1.0, "base", "maps_alone") == {0: 10.0, 1: None, 2: 12.0}
     assert judged("own fgsm", 1.0, "blurred", "alone") == {0: 31.0, 1: None, 2: None}
     assert judged("own fgsm", 1.0, "maps", "alone") == dict.fromkeys(range(3))
-    assert set(released[released["perturbation"] == "own squares"]["n"]) == {500}
-    assert evidence.judged(gentle, "unchanged", 0.0, "originals") == {0: 70.0}
+    assert set(table[table["perturbation"] == "own squares"]["n"]) == {500}
+    assert evidence.judged(other, "unchanged", 0.0, "originals") == {0: 70.0}
+    with pytest.raises(ValueError, match="several rows of one seed"):
+        evidence.judged(table, "unchanged", 0.0, "originals")
 
 
 def test_exploration_by_hand(tmp_path: Path) -> None:

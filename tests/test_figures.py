@@ -441,7 +441,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
             recorded.robustness(seed),
             recorded.attacks(seed, ["untrained"] * seed),
-            recorded.attacks(seed, input_scale="unit"),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
         ]
@@ -500,20 +499,12 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     ),
     (
         lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
-        [
-            f"{attack}\n{inputs}"
-            for attack in ("FGSM, each by itself", "random signs")
-            for inputs in evidence.INPUTS.values()
-        ],
-        [
-            "guessing among ten classes",
-            *("base model", "map model, each seed", *MODELS[2:], CONTROLS[0]),
-            f"{CONTROLS[1]}, each seed",
-        ],
+        ["FGSM by base model", "FGSM, each by itself", "random signs"],
+        ["guessing among ten classes", *MODELS, *CONTROLS, "by its own gradient"],
     ),
     (
         lambda path: figures.recorded_own_differences(evidence.attacks(path)),
-        [*evidence.INPUTS.values()],
+        ["recorded"],
         [f"− {name}" for name in (MODELS[0], MODELS[2], *CONTROLS)],
     ),
     (
@@ -634,33 +625,24 @@ def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
 
 def test_own_attacks_begin_with_unchanged_images_and_end_at_one(folder: Path) -> None:
     axes = draw(lambda: figures.recorded_own_attacks(evidence.attacks(folder)))
-    for number, ax in enumerate(axes):
-        curves = [np.asarray(line.get_ydata()).tolist() for line in ax.lines[1:]]
+    full = [[line.get_linestyle() == "-" for line in ax.lines[1:6]] for ax in axes]
+    assert full == [[True, *4 * [False]], 5 * [True], 5 * [False]]
+    for ax in axes:
+        curves = [np.asarray(line.get_ydata()).tolist() for line in ax.lines[1:6]]
         assert np.asarray(ax.lines[1].get_xdata()).tolist() == [0, 0.15, 0.25, 1]
         assert curves[0] == [60.5, 40.5, 40.5, 40.5]
-        # As released, of each copy trained on maps; one of the untrained maps' diverged.
-        each = [[50, 30, 30, 30], [51, 31, 31, 31], [90, 70, 70, 70]]
-        mean = [[50.5, 30.5, 30.5, 30.5], [90.5, 70.5, 70.5, 70.5]]
-        assert [*curves[1:-3], curves[-1]] == (each if number % 2 == 0 else mean)
-        assert ax.get_xlabel() == ("" if number < 2 else EPS)
-        assert ax.get_ylabel() == ("" if number % 2 else "accuracy (%)")
+        assert curves[-1] == [90, 70, 70, 70]  # one of the two diverged
+        assert ax.get_xlabel() == EPS
 
 
 def test_differences_under_attack_stand_in_a_row_per_attack(folder: Path) -> None:
-    axes = draw(lambda: figures.recorded_own_differences(evidence.attacks(folder)))
-    for ax in axes:
-        means = points(ax, 7)
-        assert len(means) == 9 * 4
-        assert [round(y) for _, y in means[::4]] == list(range(9))
-        assert [x for x, _ in means[:4]] == [-10, -20, -30, -40]
-        assert ax.get_xlabel() == "map model − other (points)"
-    released, gentle = ([x for x, _ in points(ax, 7)] for ax in axes)
-    # By a strong attack the untrained maps' model of seed 1 has 10 less; as released it is lost.
-    assert released[-4:] == [-10, -20, -30, -40]
-    assert gentle[-4:] == [-10, -20, -30, -35]
-    labels = [label.get_text() for label in axes[0].get_yticklabels()]
-    assert labels[0] == "unchanged"
-    assert labels[-1] == "Square Attack,\neach by itself, 0.25"
+    [ax] = draw(lambda: figures.recorded_own_differences(evidence.attacks(folder)))
+    means = points(ax, 7)
+    assert len(means) == 9 * 4
+    assert [round(y) for _, y in means[::4]] == list(range(9))
+    assert [x for x, _ in means[:4]] == [-10, -20, -30, -40]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert (labels[0], labels[-1]) == ("unchanged", "Square Attack, each by itself, ε = 0.25")
 
 
 def test_intervals_are_drawn_around_their_means() -> None:

@@ -792,13 +792,6 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
     ]
 
 
-def attacked(folder: Path) -> pd.DataFrame:
-    """Two seeds as released, the map model of the second one diverged, and a gentler seed."""
-    made = [recorded.attacks(0), recorded.attacks(1, ["maps"])]
-    recorded.write_all([*made, recorded.attacks(2, input_scale="unit")], folder)
-    return evidence.attacks(folder)
-
-
 OWN_ATTACKS = [
     ["unchanged", "0"],
     *(
@@ -815,8 +808,12 @@ OWN_ATTACKS = [
 ]
 
 
+CONTROLS = ("originals", "blurred originals", "untrained maps")
+
+
 def test_recorded_own_attacks(tmp_path: Path) -> None:
-    table = tables.recorded_own_attacks(attacked(tmp_path), "released")
+    recorded.write_all([recorded.attacks(0), recorded.attacks(1, ["maps"])], tmp_path)
+    table = tables.recorded_own_attacks(evidence.attacks(tmp_path))
     models = ("base model", "map model", *(f"control: {name}" for name in CONTROLS))
     counts = ("2", "1 (1 diverged)", "2", "2", "2")
     heads = [f"Recorded, n = {n}: {model}" for n, model in zip(counts, models, strict=True)]
@@ -828,57 +825,43 @@ def test_recorded_own_attacks(tmp_path: Path) -> None:
     assert found[5][1] == "30.0"
     # A strong attack costs ten, and of the untrained maps' second seed ten more.
     assert found[7][-1] == "55.5 (51.0 to 60.0)"
-    gentle = tables.recorded_own_attacks(evidence.attacks(tmp_path), "unit")
-    assert [*gentle][3:] == [f"Recorded, n = 1: {model}" for model in models]
-    empty = tables.recorded_own_attacks(evidence.attacks(NOWHERE), "unit")
+    empty = tables.recorded_own_attacks(evidence.attacks(NOWHERE))
     assert {cell for row in rows(empty, *empty) for cell in row[2:]} == {DASH}
-
-
-CONTROLS = ("originals", "blurred originals", "untrained maps")
 
 
 def test_recorded_own_differences_are_paired_by_seed(tmp_path: Path) -> None:
     made = [recorded.attacks(0), recorded.attacks(1), recorded.attacks(2, ["maps"])]
-    made += [recorded.attacks(3, ["untrained"]), recorded.attacks(0, input_scale="unit")]
-    recorded.write_all(made, tmp_path)
+    recorded.write_all([*made, recorded.attacks(3, ["untrained"])], tmp_path)
     table = tables.recorded_own_differences(evidence.attacks(tmp_path))
     heads = [f"Recorded: − {name}" for name in ("base model", *(f"control: {c}" for c in CONTROLS))]
-    assert list(table) == ["Inputs", "Perturbation", "ε", "n", *heads]
-    assert rows(table, "Perturbation", "ε") == 2 * OWN_ATTACKS
-    assert table["Inputs"].tolist() == [
-        name for name in evidence.INPUTS.values() for _ in range(11)
-    ]
-    assert table["n"].tolist()[::11] == [
-        "3 (1 diverged), 3 (1 diverged), 3 (1 diverged), 2 (2 diverged)", "1"
-    ]  # fmt: skip
+    assert list(table) == ["Perturbation", "ε", "Images", "n", *heads]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert table["n"][0] == "3 (1 diverged), 3 (1 diverged), 3 (1 diverged), 2 (2 diverged)"
     same = [f"{gain} ({gain} to {gain})" for gain in ("−10.0", "−20.0", "−30.0", "−40.0")]
     found = rows(table, *heads)
     assert found[0] == same
-    # By a strong attack the untrained maps' model of seed 1 has 20 less; seeds 2 and 3 are lost.
+    # By a strong attack the untrained maps' model of seed 1 has 10 less; seeds 2 and 3 are lost.
     assert found[10] == [*same[:3], "−35.0 (−40.0 to −30.0)"]
-    assert found[11] == ["−10.0", "−20.0", "−30.0", "−40.0"]
 
 
 def test_recorded_paired_images(tmp_path: Path) -> None:
-    """1 against 10, 12 in 2048: p = 0.012; 2 against 11, 92 in 4096: p = 0.022."""
-    made = [recorded.attacks(0), recorded.attacks(1), recorded.attacks(2, ["maps"])]
-    recorded.write_all([*made, recorded.attacks(4, input_scale="unit")], tmp_path)
+    """1 against 10, 12 in 2048: p = 0.012; 5 against 14: p = 0.064."""
+    made = [recorded.attacks(0), recorded.attacks(4), recorded.attacks(2, ["maps"])]
+    recorded.write_all(made, tmp_path)
     table = tables.recorded_paired_images(evidence.attacks(tmp_path))
-    assert rows(table, "Perturbation", "ε") == 2 * OWN_ATTACKS
-    assert [*table][4:] == [
+    assert [*table][2:] == [
+        "Images",
         "Recorded: only base model right",
         "only map model right",
         "p < 0.05, by who is ahead (seeds)",
     ]
-    found = [row[3:] for row in rows(table, *table)]
-    assert found[10] == ["500", "1, 2", "10, 11", "base 0, maps 2, of 2"]
-    # 5 against 14: p = 0.064.
-    assert found[11] == ["10,000", "5", "14", "base 0, maps 0, of 1"]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert rows(table, *table)[10][2:] == ["500", "1, 5", "10, 14", "base 0, maps 1, of 2"]
+    # 41 and 45 against 14 and 18.
     other = tables.recorded_paired_images(evidence.attacks(tmp_path), "untrained")
-    # 41 and 42 against 14 and 15.
-    assert rows(other, *other)[0][4:] == ["41, 42", "14, 15", "untrained 2, maps 0, of 2"]
+    assert rows(other, *other)[0][3:] == ["41, 45", "14, 18", "untrained 2, maps 0, of 2"]
     empty = tables.recorded_paired_images(evidence.attacks(NOWHERE))
-    assert rows(empty, *empty)[0][3:] == [DASH] * 4
+    assert rows(empty, *empty)[0][2:] == [DASH] * 4
 
 
 def test_own_attacks_leave_out_eps_1() -> None:

@@ -4,7 +4,7 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
-from fmlib.evidence.attacked import INPUTS, attacks, judged, robustness
+from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
     READING_EPOCHS,
@@ -34,7 +34,6 @@ __all__ = [
     "BENCHMARKS",
     "FULL",
     "FURTHER",
-    "INPUTS",
     "PAIRS",
     "READING_EPOCHS",
     "Outcomes",

@@ -33,10 +33,6 @@ def _outcomes(record: Record[RobustnessRun, Robustness]) -> Rows:
             yield row | {"n": outcome.n, "accuracy": accuracy}
 
 
-INPUTS = {"released": "as released (0 to 255)", "unit": "gentler (0 to 1)"}
-"""Input scales of `attacks`, as tables and figures name them."""
-
-
 def attacks(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     """Attacks of models by themselves, a row per input scale, perturbation, eps and `victim`.
 
@@ -72,7 +68,7 @@ def judged(
 ) -> dict[int, float | None]:
     """Accuracy of one model under a perturbation of `robustness`, by seed.
 
-    Or another column; and so for one input scale of `attacks`.
+    Or another column; and so of `attacks`.
     """
     rows = table[(table["perturbation"] == perturbation) & (table["victim"] == victim)]
     return outcomes(rows[rows["eps"] == eps], column)

@@ -17,7 +17,7 @@ from fmlib.experiments.adversarial_robustness import (
     VICTIMS,
     Robustness,
 )
-from fmlib.experiments.feature_map_regularization import FROM_MAPS, MODELS
+from fmlib.experiments.feature_map_regularization import MODELS
 from fmlib.figures.style import (
     MARKERS,
     NAMES,
@@ -105,64 +105,62 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
 
 
 def recorded_own_attacks(recorded: pd.DataFrame) -> None:
-    """Accuracy over eps up to 1: FGSM on each model by its own gradient, and random signs.
+    """Accuracy over eps up to 1 of base model and copies, a panel per perturbation.
 
-    A panel per attack and input scale; the axis is linear to 0.1 and logarithmic beyond.  Means
-    and intervals; of copies trained on maps as released, which differ widely, a line per seed.
+    FGSM by the base model and by each model itself, and random signs.  Means and intervals; the
+    axis is linear to 0.1 and logarithmic beyond.
     """
-    attacks = {"own fgsm": "FGSM, each by itself", "sign noise": "random signs"}
-    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.2), sharex=True, sharey=True)
+    titles = {
+        "fgsm on base": "FGSM by base model",
+        "own fgsm": "FGSM, each by itself",
+        "sign noise": "random signs",
+    }
     places = [0.0, *sorted(set(recorded[recorded["perturbation"] == "own fgsm"]["eps"]))]
-    for ax, (kind, scale) in zip(axes.flat, product(attacks, evidence.INPUTS), strict=True):
-        rows = recorded[recorded["input_scale"] == scale]
+    axes = panel_row(len(titles), 3.8)
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
         ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0, label="guessing among ten classes")
         for model in MODELS:
             kinds = [kind if eps else "unchanged" for eps in places]
-            found = [
-                evidence.judged(rows, *place, model) for place in zip(kinds, places, strict=True)
-            ]
-            differing = scale == "released" and model in FROM_MAPS
-            (each_run if differing else band)(ax, places, found, model)
-        ax.set_title(f"{attacks[kind]}\n{evidence.INPUTS[scale]}", fontsize=10)
-        ax.set(ylim=(-3, 102), xlim=(0, 1.02))
+            pairs = zip(kinds, places, strict=True)
+            found = [evidence.judged(recorded, *pair, model) for pair in pairs]
+            own = kind == "own fgsm" or (kind, model) == ("fgsm on base", "base")
+            band(ax, places, found, model, "-" if own else "--")
+        ax.set(title=title, xlabel="ε (pixels of 0 to 1)", ylim=(-3, 102), xlim=(0, 1.1))
         ax.set_xscale("symlog", linthresh=0.1, linscale=0.6)
         ax.set_xticks(ticks := [0, 0.05, 0.15, 0.25, 0.5, 1], [f"{tick:g}" for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
-    for ax in axes[1]:
-        ax.set_xlabel("ε (pixels of 0 to 1)")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("accuracy (%)")
-    legend_below(axes[0, 0], columns=3)
+        ax.tick_params(axis="x", labelrotation=60)
+    axes[1].plot([], [], "k-", label="by its own gradient")
+    axes[0].set_ylabel("accuracy (%)")
+    legend_below(axes[1], columns=3)
 
 
 def recorded_own_differences(recorded: pd.DataFrame) -> None:
-    """Map model minus base model and minus each control under attacks, a panel per input scale.
+    """Map model minus base model and minus each control under attacks, paired by seed.
 
-    Paired by seed, in the colour of what is subtracted.
+    In the colour of what is subtracted.
     """
     kinds = {
-        "fgsm on base": "FGSM\nby base model",
-        "own fgsm": "FGSM,\neach by itself",
-        "own restarts": "PGD,\neach by itself",
-        "own squares": "Square Attack,\neach by itself",
+        "fgsm on base": "FGSM by base model",
+        "own fgsm": "FGSM, each by itself",
+        "own restarts": "PGD, each by itself",
+        "own squares": "Square Attack, each by itself",
     }
     rows = [("unchanged", 0.0), *product(kinds, (0.15, 0.25))]
     others = [model for model in MODELS if model != "maps"]
-    axes = panel_row(len(evidence.INPUTS), 6.4)
-    for ax, (scale, title) in zip(axes, evidence.INPUTS.items(), strict=True):
-        of_scale = recorded[recorded["input_scale"] == scale]
-        ax.axvline(0, color="0.6", lw=1)
-        for (row, (kind, eps)), (number, model) in product(enumerate(rows), enumerate(others)):
-            pair = [evidence.judged(of_scale, kind, eps, m) for m in ("maps", model)]
-            place = row + 0.2 * (number - 1.5)
-            mean_and_interval(ax, place, evidence.differences(*pair), model, 0.1, turn=-1)
-        for model in others:
-            ax.plot([], [], ls="none", label=f"− {NAMES[model]}", **look(model, 7))
-        ax.set(title=title, xlabel="map model − other (points)")
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-    names = [f"{kinds[kind]}, {eps:g}" if eps else kind for kind, eps in rows]
-    axes[0].set_yticks(range(len(rows)), names)
-    legend_below(axes[0], columns=2)
+    [ax] = panel_row(height=5.6)
+    ax.axvline(0, color="0.6", lw=1)
+    for (row, (kind, eps)), (number, model) in product(enumerate(rows), enumerate(others)):
+        pair = [evidence.judged(recorded, kind, eps, m) for m in ("maps", model)]
+        place = row + 0.2 * (number - 1.5)
+        mean_and_interval(ax, place, evidence.differences(*pair), model, 0.1, turn=-1)
+    for model in others:
+        ax.plot([], [], ls="none", label=f"− {NAMES[model]}", **look(model, 7))
+    ax.set(title="recorded", xlabel="accuracy, map model − other (points)")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    names = [f"{kinds[kind]}, ε = {eps:g}" if eps else kind for kind, eps in rows]
+    ax.set_yticks(range(len(rows)), names)
+    legend_below(ax, columns=2)
 
 
 def recorded_released(recorded: pd.DataFrame) -> None:

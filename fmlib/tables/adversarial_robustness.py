@@ -133,26 +133,25 @@ def recorded_attacks(recorded: pd.DataFrame, kind: Literal["FGSM", "PGD"]) -> pd
     return pd.DataFrame(table)
 
 
-def recorded_own_attacks(recorded: pd.DataFrame, input_scale: str) -> pd.DataFrame:
-    """Accuracy in percent of base model and copies, each attacked by itself, at one input scale.
+def recorded_own_attacks(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in percent of base model and copies, each attacked by itself.
 
     With random signs, and with the base model's FGSM, which attacks the copies from outside.
     """
-    rows = recorded[recorded["input_scale"] == input_scale]
-    known = {m: recorded_in(evidence.judged(rows, "unchanged", 0.0, m)) for m in MODELS}
+    known = {m: recorded_in(evidence.judged(recorded, "unchanged", 0.0, m)) for m in MODELS}
     return pd.DataFrame(
-        _attack(rows, kind, eps)
+        _attack(recorded, kind, eps)
         | {
-            f"{known[model]}: {name}": interval(evidence.judged(rows, kind, eps, model))
+            f"{known[model]}: {name}": interval(evidence.judged(recorded, kind, eps, model))
             for model, name in MODEL_NAMES.items()
         }
         for kind, eps in OWN_ATTACKS
     )
 
 
-def _attack(rows: pd.DataFrame, kind: Perturbation, eps: float) -> dict[str, str]:
+def _attack(recorded: pd.DataFrame, kind: Perturbation, eps: float) -> dict[str, str]:
     """Cells that say what a recorded row is about: perturbation, eps, number of images."""
-    counts = rows[rows["perturbation"] == kind]["n"].unique().tolist()
+    counts = recorded[recorded["perturbation"] == kind]["n"].unique().tolist()
     images = listed(f"{count:,}" for count in sorted(counts))
     return {"Perturbation": PERTURBATION_NAMES[kind], "ε": f"{eps:g}", "Images": images}
 
@@ -160,18 +159,17 @@ def _attack(rows: pd.DataFrame, kind: Perturbation, eps: float) -> dict[str, str
 def recorded_own_differences(recorded: pd.DataFrame) -> pd.DataFrame:
     """Map model minus base model and minus each control, in points, paired by seed."""
     table = []
-    for (scale, name), (kind, eps) in product(evidence.INPUTS.items(), OWN_ATTACKS):
-        rows = recorded[recorded["input_scale"] == scale]
-        maps = evidence.judged(rows, kind, eps, "maps")
+    for kind, eps in OWN_ATTACKS:
+        maps = evidence.judged(recorded, kind, eps, "maps")
         found = {
-            model: evidence.differences(maps, evidence.judged(rows, kind, eps, model))
-            for model in MODELS
+            name: evidence.differences(maps, evidence.judged(recorded, kind, eps, model))
+            for model, name in MODEL_NAMES.items()
             if model != "maps"
         }
-        row = {"Inputs": name} | _attack(rows, kind, eps) | {"n": seed_counts(found.values())}
-        cells = {m: interval(gain, sign="+") for m, gain in found.items()}
-        table.append(row | {f"Recorded: − {MODEL_NAMES[m]}": cell for m, cell in cells.items()})
-    return pd.DataFrame(table).drop(columns="Images")
+        row = _attack(recorded, kind, eps) | {"n": seed_counts(found.values())}
+        gains = {f"Recorded: − {name}": interval(gain, sign="+") for name, gain in found.items()}
+        table.append(row | gains)
+    return pd.DataFrame(table)
 
 
 def recorded_paired_images(recorded: pd.DataFrame, other: Model = "base") -> pd.DataFrame:
@@ -180,18 +178,16 @@ def recorded_paired_images(recorded: pd.DataFrame, other: Model = "base") -> pd.
     In the last column the seeds in which McNemar's exact p is below 0.05, by who is ahead.
     """
     table = []
-    for (scale, name), (kind, eps) in product(evidence.INPUTS.items(), OWN_ATTACKS):
-        rows = recorded[recorded["input_scale"] == scale]
+    for kind, eps in OWN_ATTACKS:
         alone, maps_alone = (
-            evidence.finished(evidence.judged(rows, kind, eps, other, column))
+            evidence.finished(evidence.judged(recorded, kind, eps, other, column))
             for column in ("alone", "maps_alone")
         )
         pairs = [(int(one), int(maps)) for one, maps in zip(alone, maps_alone, strict=True)]
         sure = [maps > one for one, maps in pairs if stats.mcnemar(one, maps) < 0.05]
         ahead = f"{other} {len(sure) - sum(sure)}, maps {sum(sure)}, of {len(pairs)}"
         table.append(
-            {"Inputs": name}
-            | _attack(rows, kind, eps)
+            _attack(recorded, kind, eps)
             | {
                 f"Recorded: only {MODEL_NAMES[other]} right": listed(one for one, _ in pairs),
                 f"only {MODEL_NAMES['maps']} right": listed(maps for _, maps in pairs),
