@@ -500,7 +500,7 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     (
         lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
         ["FGSM by base model", "FGSM, each by itself", "random signs"],
-        ["guessing among ten classes", *MODELS, *CONTROLS, "by its own gradient"],
+        [*MODELS, *CONTROLS, "by its own gradient"],
     ),
     (
         lambda path: figures.recorded_own_differences(evidence.attacks(path)),

@@ -117,8 +117,9 @@ def recorded_own_attacks(recorded: pd.DataFrame) -> None:
     }
     places = [0.0, *sorted(set(recorded[recorded["perturbation"] == "own fgsm"]["eps"]))]
     axes = panel_row(len(titles), 3.8)
+    axes[0].annotate("guessing", (0.005, 11), color="0.35", fontsize=8)
     for ax, (kind, title) in zip(axes, titles.items(), strict=True):
-        ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0, label="guessing among ten classes")
+        ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0)
         for model in MODELS:
             kinds = [kind if eps else "unchanged" for eps in places]
             pairs = zip(kinds, places, strict=True)
