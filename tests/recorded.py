@@ -10,6 +10,9 @@ from fmlib.experiments.adversarial_robustness import (
     PGD_ON,
     TWINS,
     VICTIMS,
+    Attacks,
+    AttacksRun,
+    Judgement,
     Outcome,
     Robustness,
     RobustnessRun,
@@ -30,6 +33,7 @@ from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
     MapRun,
+    Model,
     Trial,
     Trials,
     UndefinedLossRun,
@@ -232,6 +236,43 @@ def without_map_model(whole: Made) -> Made:
     """What `robustness` made, if training on the maps had met an undefined loss."""
     experiment, config, result = whole
     return experiment, config, result.model_copy(update={"maps_divergence": results.DIVERGENCE})
+
+
+def attacks(seed: int, lost: Iterable[Model] = (), **settings: Any) -> Made:
+    """Base model and copies at 40, 30, 50, 60 and 70 % (plus the seed), 20 more unchanged.
+
+    By a strong attack on itself each loses 10, the untrained maps' model 10 times the seed too.
+    The base model is alone right about 1 image against the map model, that about 10 against the
+    base model and 12 against the originals, and so on (plus the seed).  The `lost` diverged.
+    """
+    places = {model: place for place, model in enumerate(results.ACCURACIES)}
+    level = dict(zip(places, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
+
+    def judged(kind: Any, eps: float) -> Judgement:
+        strong = kind in ("own restarts", "own squares")
+        up = {"unchanged": 20.0}.get(kind, -10.0 if strong else 0.0) + seed
+        accuracy = {model: value + up for model, value in level.items()}
+        accuracy["untrained"] -= 10 * seed * strong
+        only = {
+            one: {other: 10 * i + j + seed for other, j in places.items() if other != one}
+            for one, i in places.items()
+        }
+        n = 500 if strong else 10_000
+        return Judgement(perturbation=kind, eps=eps, n=n, accuracy=accuracy, only=only)
+
+    kinds: dict[str, tuple[float, ...]] = {"unchanged": (0.0,)}
+    kinds |= dict.fromkeys(("sign noise", "fgsm on base", "own fgsm"), (0.15, 0.25, 1.0))
+    kinds |= dict.fromkeys(("own restarts", "own squares"), (0.15, 0.25))
+    result = Attacks(
+        test_accuracy={model: value + 25 + seed for model, value in level.items()},
+        judgements=tuple(judged(kind, eps) for kind, sizes in kinds.items() for eps in sizes),
+        chance=11.0,
+        sigma=1.5,
+        divergences=dict.fromkeys(lost, results.DIVERGENCE),
+    )
+    settings = {"dataset": "mnist", "n_train": 50_000, "input_scale": "unit", **settings}
+    config = AttacksRun(seed=seed, **settings)
+    return "attacks", config, result
 
 
 def undefined_losses(seed: int, base: bool = True) -> Made:

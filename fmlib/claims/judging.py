@@ -40,6 +40,7 @@ class Recorded:
         self.depth = evidence.depth(results)
         self.further = evidence.further_training(results)
         self.robustness = evidence.robustness(results)
+        self.attacks = evidence.attacks(results)
         self.exploration = evidence.exploration(results)
         self.stages = evidence.stages(results)
         self.undefined = evidence.undefined_losses(results)

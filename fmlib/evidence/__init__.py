@@ -4,7 +4,7 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
-from fmlib.evidence.attacked import judged, robustness
+from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
     READING_EPOCHS,
@@ -37,6 +37,7 @@ __all__ = [
     "PAIRS",
     "READING_EPOCHS",
     "Outcomes",
+    "attacks",
     "benchmarks",
     "by_seed",
     "cache_layers",

@@ -148,16 +148,20 @@ def look(quantity: str, size: float) -> dict[str, Any]:
 
 
 def mean_and_interval(
-    ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3
+    ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3, turn: int = 1
 ) -> None:
-    """The mean with its 95 % interval, and beside it a faint point per seed."""
+    """The mean with its 95 % interval, and beside it a faint point per seed.
+
+    A `turn` of -1 puts the values on the horizontal axis.
+    """
     if not (values := evidence.finished(outcomes)):
         return
     places = x + width * np.linspace(0.3, 1, len(values))
-    ax.plot(places, values, ls="none", alpha=0.5, mew=0, **look(quantity, 4))
+    ax.plot(*(places, values)[::turn], ls="none", alpha=0.5, mew=0, **look(quantity, 4))
     mean, low, high, *_ = stats.estimate(values)
-    ax.vlines(x, low, high, color=PALETTE[quantity], lw=2.5)
-    ax.plot([x], [mean], ls="none", **look(quantity, 7))
+    interval = ax.vlines if turn == 1 else ax.hlines
+    interval(x, low, high, color=PALETTE[quantity], lw=2.5)
+    ax.plot(*([x], [mean])[::turn], ls="none", **look(quantity, 7))
 
 
 def band(
