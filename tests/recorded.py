@@ -39,7 +39,7 @@ from fmlib.experiments.feature_map_regularization import (
     UndefinedLossRun,
 )
 from fmlib.experiments.skipping import SkippingRun
-from fmlib.training import EpochResult, History
+from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
 
 NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
@@ -72,7 +72,11 @@ def caching(
     if condition == "random":
         config["rates"] = ((0.25, 0.0),)
     trained = 60_000 - skipped
-    policy = {"hits": [skipped, 0], "misses": [40_000 - skipped, 15_904], "trained": [trained]}
+    policy: Report = {
+        "hits": [skipped, 0],
+        "misses": [40_000 - skipped, 15_904],
+        "trained": [trained],
+    }
     policy |= {"threshold": [0.8, None], "similarity": [0.98, 0.99]}
     epochs = [
         EpochResult(
@@ -130,7 +134,7 @@ def exits(seed: int, dataset: str = "mnist") -> Made:
     """Two layers: at the first 80 % leave, 30 % (plus the seed) of them named right; then none."""
     first = {"hits": 80.0, "precision": 30.0 + seed, "network_on_hits": 98.0, "accuracy": 40.0}
     none = {"hits": 0.0, "precision": None, "network_on_hits": None, "accuracy": 98.0}
-    layers = {"conv1": first, "conv2": none}
+    layers: dict[str, dict[str, float | None]] = {"conv1": {**first}, "conv2": {**none}}
     found = {
         name: RecordedExit.model_validate({**values, "nearest": 35.0, "saved": 60.0})
         for name, values in layers.items()

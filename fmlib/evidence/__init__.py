@@ -7,7 +7,6 @@ card are never in one table, so that no pair of runs mixes them.
 from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
-    READING_EPOCHS,
     cache_layers,
     caching,
     caching_variants,
@@ -29,6 +28,7 @@ from fmlib.evidence.images import exploration
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
 from fmlib.evidence.maps import FURTHER, further_training, of_model, undefined_losses
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
+from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
     "BENCHMARKS",
