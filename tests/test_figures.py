@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,6 +13,7 @@ import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
@@ -345,7 +347,7 @@ def test_outliers_carry_their_distances() -> None:
 
 def test_labels_are_moved_apart() -> None:
     places, least = np.array([[0.0, 0.0], [0.01, 0.0], [5.0, 5.0]]), np.array([1.0, 2.0])
-    moved = figures.exploration._apart(places, least)
+    moved = figures.style.apart(places, least)
     assert np.linalg.norm((moved[1] - moved[0]) / least) == pytest.approx(1, abs=1e-3)
     assert moved[2].tolist() == [5, 5]
 
@@ -394,6 +396,8 @@ def test_colours_and_markers_tell_quantities_apart() -> None:
     together = (
         ("plain", "cached", "random"),
         tuple(results.ACCURACIES),
+        evidence.WAYS["released"],
+        evidence.WAYS["unit"],
         recorded.MODELS,
         ("train", "test"),
         ("no outliers", "control"),
@@ -441,6 +445,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.robustness(seed),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
+            recorded.ways(seed, diverged=("each_map",) if seed == 1 else ()),
+            recorded.ways(seed, gentle=False),
+            recorded.exploration(seed, diverged=seed),
         ]
     path = tmp_path_factory.mktemp("results")
     recorded.write_all(made, path)
@@ -523,6 +530,68 @@ def test_without_records_the_published_numbers_are_drawn_alone(
     figure: Callable[[Path], None], tmp_path: Path
 ) -> None:
     draw(lambda: figure(tmp_path))
+
+
+NAMED = [
+    (
+        lambda path: figures.recorded_ways_by_epoch(evidence.map_ways(path)),
+        [
+            "as released\n0 to 255, rate 0.01, n = 2",
+            "gentler\n0 to 1, rate 0.1, n = 2\neach map: n = 1 (1 diverged)",
+        ],
+        [[*evidence.WAYS["released"]], [*evidence.WAYS["unit"]]],
+    ),
+    (
+        lambda path: figures.recorded_errors_by_decile(evidence.deciles(path)),
+        ["recorded, n = 1 (1 diverged)"],
+        [["train", "test"]],
+    ),
+]
+"""Figures whose lines have their names beside them instead of in a legend."""
+
+
+@pytest.mark.parametrize(("figure", "titles", "quantities"), NAMED)
+def test_lines_are_named_at_their_ends(
+    figure: Callable[[Path], None], titles: list[str], quantities: list[list[str]], folder: Path
+) -> None:
+    axes = draw(lambda: figure(folder))
+    assert [ax.get_title() for ax in axes] == titles
+    assert all(ax.get_xlabel() for ax in axes)
+    assert axes[0].get_ylabel()
+    for ax, names in zip(axes, quantities, strict=True):
+        found = [re.sub(r"\s", " ", text.get_text()) for text in ax.texts]
+        assert found == [figures.NAMES[name] for name in names]
+        boxes = [Text.get_window_extent(text) for text in ax.texts]
+        heights = sorted((box.y0, box.y1) for box in boxes)
+        assert all(upper[0] > lower[1] for lower, upper in pairwise(heights))
+
+
+@pytest.mark.parametrize("figure", [figure for figure, *_ in NAMED])
+def test_without_records_no_line_is_named(figure: Callable[[Path], None], tmp_path: Path) -> None:
+    axes = draw(lambda: figure(tmp_path))
+    assert not any(ax.texts for ax in axes)
+
+
+def test_recorded_ways_begin_at_their_base_models(folder: Path) -> None:
+    _, right = draw(lambda: figures.recorded_ways_by_epoch(evidence.map_ways(folder)))
+    drawn = {str(line.get_label()): line for line in right.lines}
+    maps, originals = (drawn[name] for name in ("each map", "control: originals"))
+    assert np.asarray(maps.get_xydata()).tolist() == [[0, 88], [1, 50], [2, 69]]
+    assert np.asarray(originals.get_ydata()).tolist() == [88.5, 50.5, 89.5]
+
+
+def test_ways_stand_at_their_differences(folder: Path) -> None:
+    """The control is compared with the base model alone; one training on maps diverged."""
+    axes = draw(lambda: figures.recorded_way_differences(evidence.map_ways(folder)))
+    test, gap = ([(x, round(y)) for x, y in points(ax, 7)] for ax in axes[2:])
+    assert test == [(-19, 0), (-20, 0), (1, 1), (-1, 2), (-2, 2), (-27, 3), (-28, 3)]
+    assert gap == [(-1, 0), (-5, 0), (4, 1), (4, 2), (0, 2), (-3, 3), (-7, 3)]
+    names = [re.sub(r"\s", " ", label.get_text()) for label in axes[2].get_yticklabels()]
+    assert names == [figures.NAMES[way] for way in evidence.WAYS["unit"]]
+    assert [ax.get_xlabel() for ax in axes[2:]] == [
+        "test accuracy (points)", "train − test gap (points)"
+    ]  # fmt: skip
+    assert legends(axes) == [["− base model", "− control: originals"]]
 
 
 def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:

@@ -18,23 +18,40 @@ from fmlib.evidence.caches import (
     stages,
     until,
 )
-from fmlib.evidence.images import exploration
+from fmlib.evidence.images import deciles, embeddings, exploration
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
-from fmlib.evidence.maps import FURTHER, further_training, of_model, undefined_losses
+from fmlib.evidence.maps import (
+    FURTHER,
+    INPUTS,
+    WAY_PAIRS,
+    WAYS,
+    further_training,
+    map_ways,
+    of_model,
+    of_way,
+    undefined_losses,
+    way_by_epoch,
+    way_differences,
+)
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
 
 __all__ = [
     "BENCHMARKS",
     "FULL",
     "FURTHER",
+    "INPUTS",
     "PAIRS",
+    "WAYS",
+    "WAY_PAIRS",
     "Outcomes",
     "benchmarks",
     "by_seed",
     "caching",
     "caching_variants",
     "counted",
+    "deciles",
     "differences",
+    "embeddings",
     "exploration",
     "final",
     "final_differences",
@@ -43,8 +60,10 @@ __all__ = [
     "judged",
     "left_out",
     "made",
+    "map_ways",
     "of_condition",
     "of_model",
+    "of_way",
     "outcomes",
     "robustness",
     "rules",
@@ -52,4 +71,6 @@ __all__ = [
     "stages",
     "undefined_losses",
     "until",
+    "way_by_epoch",
+    "way_differences",
 ]

@@ -31,12 +31,15 @@ from fmlib.figures.exploration import (
     feature_maps,
     left_out,
     outliers,
+    recorded_errors_by_decile,
 )
 from fmlib.figures.feature_map_regularization import (
     map_training,
     map_training_by_epoch,
     recorded_further_training,
     recorded_map_training,
+    recorded_way_differences,
+    recorded_ways_by_epoch,
     undefined_losses,
 )
 from fmlib.figures.style import MARKERS, NAMES, PALETTE, WIDTH, use_style
@@ -62,12 +65,15 @@ __all__ = [
     "perturbed_examples",
     "recorded_batch_sizes",
     "recorded_by_cost",
+    "recorded_errors_by_decile",
     "recorded_further_training",
     "recorded_map_training",
     "recorded_released",
     "recorded_robustness",
     "recorded_rules",
     "recorded_spread",
+    "recorded_way_differences",
+    "recorded_ways_by_epoch",
     "robustness",
     "similarity_stages",
     "skipped_by_epoch",

@@ -1,5 +1,6 @@
 """Figures of chapter 03."""
 
+from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,10 +15,12 @@ from fmlib.figures.style import (
     PALETTE,
     PUBLISHED,
     WIDTH,
+    band,
     draw_curves,
     epochs_axis,
     legend_below,
     mean_and_interval,
+    name_ends,
     panel_row,
     seed_count,
     seed_points,
@@ -131,3 +134,61 @@ def recorded_further_training(recorded: pd.DataFrame) -> None:
     axes[0].set_ylabel("test accuracy (%)")
     axes[1].set_xlabel("epoch of further training")
     legend_below(axes[0])
+
+
+def recorded_ways_by_epoch(recorded: pd.DataFrame) -> None:
+    """Test accuracy by epoch of training on maps or controls; epoch 0 is the base model.
+
+    A panel per input scale, with means and 95 % intervals of the models that did not diverge.
+    """
+    axes = panel_row(len(evidence.WAYS), 3.8, sharey=False)
+    for ax, (scale, names) in zip(axes, evidence.WAYS.items(), strict=True):
+        ends: dict[str, float] = {}
+        last = 0
+        for way in names:
+            found = evidence.way_by_epoch(recorded, scale, way)
+            band(ax, [*found], [*found.values()], way)
+            if found:
+                last = max(found)
+                ends[way] = fmean(evidence.finished(found[last]))
+        ax.set_title(_ways_title(recorded, scale), fontsize=9)
+        epochs_axis(ax)
+        name_ends(ax, last, ends)
+    axes[0].set_ylabel("test accuracy on originals (%)")
+
+
+def _ways_title(recorded: pd.DataFrame, scale: str) -> str:
+    """Inputs and number of base models, and of the models of every way of which some diverged."""
+    counts = {
+        way: seed_count(evidence.outcomes(evidence.of_way(recorded, scale, way), "test"))
+        for way in ("base", *evidence.WAYS[scale])
+    }
+    title = f"{evidence.INPUTS[scale]}, {counts['base']}".replace(": ", "\n")
+    lost = [f"{NAMES[way]}: {text}" for way, text in counts.items() if "diverged" in text]
+    return "\n".join([title, *lost])
+
+
+def recorded_way_differences(recorded: pd.DataFrame) -> None:
+    """What training did to accuracy and gap: full marks against the base model, open the control.
+
+    A row of panels per input scale; differences are paired by seed.
+    """
+    heads = {"test": "test accuracy (points)", "gap": "train − test gap (points)"}
+    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharey="row")
+    for row, (scale, names) in zip(axes, evidence.WAYS.items(), strict=True):
+        for ax, column in zip(row, heads, strict=True):
+            ax.axvline(0, color="0.6", lw=1, zorder=0)
+            for place, way in enumerate(names):
+                for step, other in ((-0.18, "base"), (0.18, "originals")):
+                    found = evidence.way_differences(recorded, scale, way, other, column)
+                    if way != other:
+                        fill = "full" if other == "base" else "none"
+                        mean_and_interval(ax, place + step, found, way, 0.15, fill, turn=-1)
+        row[0].set_yticks(range(len(names)), [wrapped(NAMES[way], 18) for way in names])
+        row[0].set_ylim(len(names) - 0.5, -0.5)
+        row[0].set_title(evidence.INPUTS[scale], loc="left", fontsize=10)
+    for ax, head in zip(axes[-1], heads.values(), strict=True):
+        ax.set_xlabel(head)
+    axes[0, 0].plot([], [], "ko", label="− base model")
+    axes[0, 0].plot([], [], "ko", mfc="white", label="− control: originals")
+    legend_below(axes[0, 0])
