@@ -255,7 +255,8 @@ def test_recorded_errors_by_decile(tmp_path: Path) -> None:
 
 def test_without_records_every_decile_has_a_dash() -> None:
     nothing = evidence.deciles(NOWHERE), evidence.exploration(NOWHERE)
-    found = rows(table := tables.recorded_errors_by_decile(*nothing), *table)
+    table = tables.recorded_errors_by_decile(*nothing)
+    found = rows(table, *table)
     assert found[3] == ["4", DASH, DASH, DASH]
     assert len(found) == 11
 
@@ -771,7 +772,7 @@ def test_without_records_every_way_has_a_dash() -> None:
     for table in (tables.recorded_ways, tables.recorded_way_differences):
         found = table(evidence.map_ways(NOWHERE))
         assert set(found["n"]) == {"0"}
-        assert {cell for row in rows(found, *list(found)[3:]) for cell in row} == {DASH}
+        assert {cell for row in found.iloc[:, 3:].to_numpy() for cell in row} == {DASH}
 
 
 TRIALS = [trial for seed in range(2) for trial in results.trials(seed)]

@@ -37,8 +37,10 @@ class Recorded:
     def __init__(self, results: Path = RESULTS) -> None:
         self.caching = evidence.caching(results)
         self.further = evidence.further_training(results)
+        self.ways = evidence.map_ways(results)
         self.robustness = evidence.robustness(results)
         self.exploration = evidence.exploration(results)
+        self.embeddings = evidence.embeddings(results)
         self.stages = evidence.stages(results)
         self.undefined = evidence.undefined_losses(results)
         self.benchmarks = evidence.benchmarks()
