@@ -215,20 +215,18 @@ CIFAR10: dict[str, object] = {
 """The deeper network; batches miss a class once in some 70,000 draws."""
 
 
-RELEASED_WAYS: tuple[RecordedWay, ...] = (
-    *("each_map", "each_map after", "sum_map", "mean_map", "originals"),
-)
-GENTLE_WAYS: tuple[RecordedWay, ...] = ("each_map", "originals", "blurred", "untrained")
-
-
 def ways_grid() -> list[RunConfig]:
     """Fig. 9, the row of batch 256: ways of making map images as released, controls gentler."""
+    released: tuple[RecordedWay, ...] = (
+        *("each_map", "each_map after", "sum_map", "mean_map", "originals"),
+    )
+    gentle: tuple[RecordedWay, ...] = ("each_map", "originals", "blurred", "untrained")
     return [
         WaysRun.model_validate(
             {"dataset": "mnist", "n_train": 60_000, "ways": ways, "seed": seed, **settings}
         )
         for seed in range(SEEDS)
-        for ways, settings in ((GENTLE_WAYS, GENTLE), (RELEASED_WAYS, {}))
+        for ways, settings in ((gentle, GENTLE), (released, {}))
     ]
 
 
