@@ -22,7 +22,7 @@ endif
 SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
 CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness \
-	claims provenance
+	what_we_found claims provenance
 RUNS := $(CHAPTERS:%=run-%)
 
 # What is being made; it takes the place of what was there when it is complete, and not before.
@@ -80,7 +80,7 @@ chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book
 $(RUNS): export OMP_NUM_THREADS := 1
 $(RUNS): run-%:
 	@name=$*; echo "running $$name"; \
-	exec $(PY) -m fmlib run "$${name#*_}" --out "$(TO)/$$name.ipynb"
+	exec $(PY) -m fmlib run "$${name#[0-9][0-9]_}" --out "$(TO)/$$name.ipynb"
 
 check: $(INSTALLED) ## style, types, and the one-way flow between modules
 	$(PY) -m ruff check .

@@ -48,8 +48,12 @@ CHAPTERS = {
 }
 
 
-PAGES = {"claims": "claims.ipynb", "provenance": "provenance.ipynb"}
-"""Notebooks without parameters: what the records say, and how they were made."""
+PAGES = {
+    "what_we_found": "what_we_found.ipynb",
+    "claims": "claims.ipynb",
+    "provenance": "provenance.ipynb",
+}
+"""Notebooks without parameters: what the records say, in short and in full, and their making."""
 
 
 class ChapterError(Exception):

@@ -24,6 +24,7 @@ from fmlib.experiments.caching import (
     StagesRun,
 )
 from fmlib.experiments.common import Result, RunConfig
+from fmlib.experiments.depth import DepthRun, Exits, ExitsRun, RecordedExit
 from fmlib.experiments.exploration import (
     Embeddings,
     EmbeddingsRun,
@@ -42,7 +43,7 @@ from fmlib.experiments.feature_map_regularization import (
     WaysRun,
     WayTrained,
 )
-from fmlib.experiments.grids import GENTLE, GENTLE_WAYS, RELEASED_WAYS
+from fmlib.experiments.grids import GENTLE, MAP_WAYS
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.training import EpochResult, History
 from tests import made_up, results
@@ -69,7 +70,8 @@ def caching(
 ) -> Made:
     """A run at batch 4096 whose epochs have 60,000 images and 15 steps; it skips the first class.
 
-    Its cache has looked up all images but the 4,096 of the first batch.
+    Its cache has looked up all images but the 4,096 of the first batch; the second class has no
+    threshold.
     """
     cached = condition == "cached"
     config = {"batch_size": 4096, "cache": RELEASED if cached else None, **FULL, **config}
@@ -77,6 +79,7 @@ def caching(
         config["rates"] = ((0.25, 0.0),)
     trained = 60_000 - skipped
     policy = {"hits": [skipped, 0], "misses": [40_000 - skipped, 15_904], "trained": [trained]}
+    policy |= {"threshold": [0.8, None], "similarity": [0.98, 0.99]}
     epochs = [
         EpochResult(
             epoch=number,
@@ -115,6 +118,31 @@ def selective(seed: int, scored: int = 60_000, skipped: int = 20_000) -> Made:
     result = run.model_copy(update={"history": History(epochs=(epoch,))})
     config = SkippingRun(rule="selective_backprop", beta=0.5, batch_size=4096, seed=seed, **FULL)
     return "skipping", config, result
+
+
+def depth(seed: int, layer: str | None = None, accuracy: float = 60.0, **values: Any) -> Made:
+    """A run on CIFAR-10, as `caching`, with the cache of a layer, at its rates, or plain."""
+    condition = values.pop("condition", "plain" if layer is None else "cached")
+    cache = RELEASED.model_copy(update={"layer": layer}) if condition == "cached" else None
+    rates = ((0.25, 0.0),) if condition == "random" else None
+    values |= {"skipped": 0 if condition == "plain" else 20_000}
+    _, _, run = caching(seed, condition, [accuracy], **values)
+    config = {**FULL, "dataset": "cifar10", "n_train": 50_000, "batch_size": 128}
+    kind = DepthRun(condition=condition, layer=layer, cache=cache, rates=rates, seed=seed, **config)
+    return "cache_depth", kind, run
+
+
+def exits(seed: int, dataset: str = "mnist") -> Made:
+    """Two layers: at the first 80 % leave, 30 % (plus the seed) of them named right; then none."""
+    first = {"hits": 80.0, "precision": 30.0 + seed, "network_on_hits": 98.0, "accuracy": 40.0}
+    none = {"hits": 0.0, "precision": None, "network_on_hits": None, "accuracy": 98.0}
+    layers = {"conv1": first, "conv2": none}
+    found = {
+        name: RecordedExit.model_validate({**values, "nearest": 35.0, "saved": 60.0})
+        for name, values in layers.items()
+    }
+    config = ExitsRun(seed=seed, **{**FULL, "dataset": dataset})
+    return "early_exits", config, Exits(network=98.0, exits=found)
 
 
 def exploration(seed: int, diverged: int = 0) -> Made:
@@ -194,7 +222,6 @@ def maps(
 WAYS: dict[RecordedWay, tuple[float, float]] = {
     "each_map": results.ACCURACIES["maps"],
     "each_map after": (80.0, 77.0),
-    "sum_map": (10.0, 11.0),
     "mean_map": (92.0, 90.0),
     "originals": results.ACCURACIES["originals"],
     "blurred": results.ACCURACIES["blurred"],
@@ -203,9 +230,8 @@ WAYS: dict[RecordedWay, tuple[float, float]] = {
 """Train and test accuracy of what `ways` trained, to which its seed is added."""
 
 
-def ways(seed: int, gentle: bool = True, diverged: tuple[RecordedWay, ...] = ()) -> Made:
+def ways(seed: int, diverged: tuple[RecordedWay, ...] = ()) -> Made:
     """Base 90 and 88, ways as `WAYS` after two epochs (plus the seed), the first 50 %."""
-    names = GENTLE_WAYS if gentle else RELEASED_WAYS
     trained = {
         way: WayTrained(
             tests=(50.0 + seed, test + seed),
@@ -215,11 +241,10 @@ def ways(seed: int, gentle: bool = True, diverged: tuple[RecordedWay, ...] = ())
             divergence=results.DIVERGENCE if way in diverged else None,
         )
         for way, (train, test) in WAYS.items()
-        if way in names
     }
     base = Accuracy(train=90.0 + seed, test=88.0 + seed)
     result = Ways(base=base, roughness=(0.8, 0.4), sigma=1.5, trained=trained)
-    config = {**FULL, "ways": names, "seed": seed, **(GENTLE if gentle else {})}
+    config = {**FULL, "ways": MAP_WAYS, "seed": seed, **GENTLE}
     return "map_ways", WaysRun.model_validate(config), result
 
 

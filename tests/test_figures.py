@@ -19,6 +19,7 @@ from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
 from fmlib.experiments.exploration import OutlierRun
 from fmlib.experiments.feature_map_regularization import Row
+from fmlib.experiments.grids import MAP_WAYS
 from tests import recorded, results
 
 
@@ -396,8 +397,7 @@ def test_colours_and_markers_tell_quantities_apart() -> None:
     together = (
         ("plain", "cached", "random"),
         tuple(results.ACCURACIES),
-        evidence.WAYS["released"],
-        evidence.WAYS["unit"],
+        ("base", *MAP_WAYS),
         recorded.MODELS,
         ("train", "test"),
         ("no outliers", "control"),
@@ -445,8 +445,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.robustness(seed),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
+            recorded.maps(seed, batch_size=256, diverged=seed == 1),
+            recorded.maps(seed, "originals", batch_size=256),
             recorded.ways(seed, diverged=("each_map",) if seed == 1 else ()),
-            recorded.ways(seed, gentle=False),
             recorded.exploration(seed, diverged=seed),
         ]
     path = tmp_path_factory.mktemp("results")
@@ -485,7 +486,7 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         lambda path: figures.recorded_further_training(evidence.further_training(path)),
         [
             "mnist, batch 64\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
-            "mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
+            "mnist, batch 256\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
             "fashion-mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
         ],
         ["map model", "control: originals"],
@@ -534,12 +535,14 @@ def test_without_records_the_published_numbers_are_drawn_alone(
 
 NAMED = [
     (
-        lambda path: figures.recorded_ways_by_epoch(evidence.map_ways(path)),
+        lambda path: figures.recorded_ways_by_epoch(
+            evidence.map_ways(path), evidence.further_training(path)
+        ),
         [
-            "as released\n0 to 255, rate 0.01, n = 2",
+            "as released\n0 to 255, rate 0.01, n = 2\nmap model: n = 1 (1 diverged)",
             "gentler\n0 to 1, rate 0.1, n = 2\neach map: n = 1 (1 diverged)",
         ],
-        [[*evidence.WAYS["released"]], [*evidence.WAYS["unit"]]],
+        [["maps", "originals"], [*MAP_WAYS]],
     ),
     (
         lambda path: figures.recorded_errors_by_decile(evidence.deciles(path)),
@@ -573,22 +576,27 @@ def test_without_records_no_line_is_named(figure: Callable[[Path], None], tmp_pa
 
 
 def test_recorded_ways_begin_at_their_base_models(folder: Path) -> None:
-    _, right = draw(lambda: figures.recorded_ways_by_epoch(evidence.map_ways(folder)))
-    drawn = {str(line.get_label()): line for line in right.lines}
-    maps, originals = (drawn[name] for name in ("each map", "control: originals"))
-    assert np.asarray(maps.get_xydata()).tolist() == [[0, 88], [1, 50], [2, 69]]
-    assert np.asarray(originals.get_ydata()).tolist() == [88.5, 50.5, 89.5]
+    found = evidence.map_ways(folder), evidence.further_training(folder)
+    axes = draw(lambda: figures.recorded_ways_by_epoch(*found))
+    for ax, name in zip(axes, ("map model", "each map"), strict=True):
+        drawn = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
+        assert drawn[name] == [[0, 88], [1, 50], [2, 69]]
+        assert [y for _, y in drawn["control: originals"]][::2] == [88.5, 89.5]
 
 
 def test_ways_stand_at_their_differences(folder: Path) -> None:
     """The control is compared with the base model alone; one training on maps diverged."""
     axes = draw(lambda: figures.recorded_way_differences(evidence.map_ways(folder)))
-    test, gap = ([(x, round(y)) for x, y in points(ax, 7)] for ax in axes[2:])
-    assert test == [(-19, 0), (-20, 0), (1, 1), (-1, 2), (-2, 2), (-27, 3), (-28, 3)]
-    assert gap == [(-1, 0), (-5, 0), (4, 1), (4, 2), (0, 2), (-3, 3), (-7, 3)]
-    names = [re.sub(r"\s", " ", label.get_text()) for label in axes[2].get_yticklabels()]
-    assert names == [figures.NAMES[way] for way in evidence.WAYS["unit"]]
-    assert [ax.get_xlabel() for ax in axes[2:]] == [
+    test, gap = ([(x, round(y)) for x, y in points(ax, 7)] for ax in axes)
+    assert test == [
+        *((-19, 0), (-20, 0), (-11, 1), (-12, 1), (2, 2), (1, 2), (1, 3)),
+        *((-1, 4), (-2, 4), (-27, 5), (-28, 5)),
+    ]
+    assert gap[-3:] == [(0, 4), (-3, 5), (-7, 5)]
+    assert axes[0].get_title() == "n = 2"
+    names = [re.sub(r"\s", " ", label.get_text()) for label in axes[0].get_yticklabels()]
+    assert names == [figures.NAMES[way] for way in MAP_WAYS]
+    assert [ax.get_xlabel() for ax in axes] == [
         "test accuracy (points)", "train − test gap (points)"
     ]  # fmt: skip
     assert legends(axes) == [["− base model", "− control: originals"]]

@@ -35,7 +35,9 @@ class Recorded:
     """All evidence, and which records have been used of it."""
 
     def __init__(self, results: Path = RESULTS) -> None:
-        self.caching = evidence.caching(results)
+        self.caching = evidence.rules(results)
+        self.variants = evidence.caching_variants(results)
+        self.depth = evidence.depth(results)
         self.further = evidence.further_training(results)
         self.ways = evidence.map_ways(results)
         self.robustness = evidence.robustness(results)

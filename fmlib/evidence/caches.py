@@ -9,14 +9,23 @@ import pandas as pd
 from fmlib import models
 from fmlib.caching import RELEASED, CacheConfig
 from fmlib.evidence.reading import Rows, differences, known_mean, outcomes, table_of
-from fmlib.experiments.caching import CachingRun, Condition, RecordedStages, Run, StagesRun
+from fmlib.experiments.caching import (
+    CachingRun,
+    Condition,
+    RecordedStages,
+    Run,
+    StagesRun,
+    walk_steps,
+)
+from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
+from fmlib.experiments.grids import READING_EPOCHS
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import RESULTS, Record
 from fmlib.training import Report
 
 EPOCHS = (
     "batch_size condition epoch last diverged test_accuracy train_accuracy seen trained skipped "
-    "steps images operations seconds"
+    "steps images operations seconds threshold similarity"
 )
 
 EPOCHS_OF_A_RUN = ["seed", *EPOCHS.split(), "path"]
@@ -30,7 +39,9 @@ def caching(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     `condition` is plain, cached, random, or `nearest` (the cache without its threshold).
     `seen`, `trained`, `skipped` count images of the epoch; `steps`, `images` (trained on) and
     `operations` (multiply-adds, scoring included) and `seconds` are summed from the first epoch on.
-    `test_accuracy` and, at the last epoch, `train_accuracy` are in percent.
+    `test_accuracy` and, at the last epoch, `train_accuracy` are in percent.  Of a cache, means
+    over the classes: `threshold` at the end of the epoch, `similarity` of images to their own
+    class's vector over the epoch.
     """
     return table_of("caching", _caching, EPOCHS, results, device)
 
@@ -67,11 +78,9 @@ def rules(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
 def caching_variants(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     """Other readings, input scales and data, as `caching`.
 
-    `reading` names a cache by the options in which it differs from the released one.  Means over
-    the classes: `threshold` at the end of the epoch, `similarity` of images to their own class's
-    vector over the epoch.
+    `reading` names a cache by the options in which it differs from the released one.
     """
-    further = "dataset input_scale learning_rate reading threshold similarity"
+    further = "dataset input_scale learning_rate reading"
     return table_of("caching_variants", _variants, f"{EPOCHS} {further}", results, device)
 
 
@@ -79,16 +88,11 @@ def _variants(record: Record[CachingRun, Run]) -> Rows:
     config = record.config
     shared = {name: getattr(config, name) for name in ("batch_size", "condition", "dataset")}
     shared |= {name: getattr(config, name) for name in ("input_scale", "learning_rate")}
-    shared["reading"] = _reading(config.cache)
-    epochs = record.result.history.epochs
-    for row, epoch in zip(_epochs(record.result, shared), epochs, strict=True):
-        known = {
-            name: known_mean(epoch.policy.get(name, [])) for name in ("threshold", "similarity")
-        }
-        yield row | known
+    yield from _epochs(record.result, shared | {"reading": reading(config.cache)})
 
 
-def _reading(cache: CacheConfig | None) -> str:
+def reading(cache: CacheConfig | None) -> str:
+    """The options in which a cache differs from the released one, or `released`."""
     if cache is None:
         return ""
     changed = {n: v for n, v in cache.model_dump().items() if v != getattr(RELEASED, n)}
@@ -118,6 +122,76 @@ def _epochs(result: Run, shared: dict[str, Any]) -> Rows:
             "images": images,
             "operations": operations,
             "seconds": seconds,
+            **{name: known_mean(epoch.policy.get(name, [])) for name in OF_A_CACHE},
+        }
+
+
+OF_A_CACHE = ("threshold", "similarity")
+
+
+def classes(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """What the released cache leaves out of each class, a row per class and epoch of a run.
+
+    `share` is that of the class's images that were skipped, in percent; `threshold` and
+    `similarity` as in `caching`, of the class.
+    """
+    columns = "batch_size epoch last label share threshold similarity"
+    return table_of("caching", _classes, columns, results, device)
+
+
+def _classes(record: Record[CachingRun, Run]) -> Rows:
+    config, epochs = record.config, record.result.history.epochs
+    for epoch in epochs if config.threads == 1 and config.cache == RELEASED else ():
+        counts = zip(epoch.skipped_per_class, epoch.seen_per_class, strict=True)
+        for label, (skipped, seen) in enumerate(counts):
+            yield {
+                "batch_size": config.batch_size,
+                "epoch": epoch.epoch,
+                "last": epoch is epochs[-1],
+                "label": label,
+                "share": 100 * skipped / seen,
+                **{name: epoch.policy[name][label] for name in OF_A_CACHE},
+            }
+
+
+def depth(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """The cache of each convolution of a deeper network on CIFAR-10, as `caching`.
+
+    `layer` is that of the cache, or of the cache at whose rates images are skipped at random.
+    """
+    return table_of("cache_depth", _depth, f"{EPOCHS} layer", results, device)
+
+
+def _depth(record: Record[DepthRun, Run]) -> Rows:
+    config = record.config
+    shared = {"batch_size": config.batch_size, "condition": config.condition, "layer": config.layer}
+    for row in _epochs(record.result, shared):
+        yield row | {"operations": None}  # counted for another network
+
+
+def exits(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """The cache at test time (park2019), a row per layer at which images may leave a network.
+
+    Numbers in percent: `leave` of all images; `right` of those; `network_right` of the same
+    images without exits; `accuracy` of all with exits, `network` without; `nearest`, all named by
+    the nearest class's vector; `saved` multiply-adds.
+    """
+    columns = "dataset layer leave right network_right accuracy network nearest saved"
+    return table_of("early_exits", _exits, columns, results, device)
+
+
+def _exits(record: Record[ExitsRun, Exits]) -> Rows:
+    for layer, found in record.result.exits.items():
+        yield {
+            "dataset": record.config.dataset,
+            "layer": layer,
+            "leave": found.hits,
+            "right": found.precision,
+            "network_right": found.network_on_hits,
+            "accuracy": found.accuracy,
+            "network": record.result.network,
+            "nearest": found.nearest,
+            "saved": found.saved,
         }
 
 
@@ -211,3 +285,34 @@ def final_differences(
 ) -> dict[int, float | None]:
     """Differences by seed of final test accuracy under two conditions, in points."""
     return differences(final(table, batch_size, first), final(table, batch_size, second))
+
+
+def readings(variants: pd.DataFrame, recorded: pd.DataFrame) -> list[pd.DataFrame]:
+    """Runs at batch size 4096 of every reading from the printed to the released one.
+
+    Args:
+        variants: table of `caching_variants`.
+        recorded: table of `caching`, which has the released reading.
+    """
+    variants = variants[(variants["dataset"] == "mnist") & (variants["condition"] == "cached")]
+    walked = of_condition(variants, 4096, "cached")
+    seeds = walked["seed"].unique()
+    released = of_condition(recorded, 4096, "cached")
+    released = released[released["seed"].isin(seeds) & (released["epoch"] <= READING_EPOCHS)]
+    steps = [cache for *_, cache in walk_steps()]
+    found = [walked[walked["reading"] == reading(cache)] for cache in steps[:-1]]
+    return [*found, released]
+
+
+def cache_layers(depth: pd.DataFrame) -> list[str]:
+    """The layers that `depth` has caches of, the first first."""
+    return sorted(depth["layer"].dropna().unique())
+
+
+def final_at_layer(
+    depth: pd.DataFrame, layer: str | None, condition: Condition = "plain"
+) -> dict[int, float | None]:
+    """Final test accuracy by seed with the cache of a layer, or plainly (None)."""
+    rows = depth[(depth["condition"] == condition) & depth["last"].astype(bool)]
+    rows = rows[rows["layer"].isna()] if layer is None else rows[rows["layer"] == layer]
+    return outcomes(rows, "test_accuracy")

@@ -15,7 +15,6 @@ from fmlib.experiments.feature_map_regularization import (
     Ways,
     WaysRun,
 )
-from fmlib.experiments.grids import GENTLE_WAYS, RELEASED_WAYS
 from fmlib.records import RESULTS, Record
 
 
@@ -97,42 +96,49 @@ def of_model(table: pd.DataFrame, dataset: str, batch_size: int, model: Model) -
     return bases.rename(columns={f"base_{part}": part for part in parts})
 
 
+def further_by_epoch(
+    table: pd.DataFrame, dataset: str, batch_size: int, images: Model
+) -> dict[int, Outcomes]:
+    """Test accuracies of `further_training` by epoch, from 0, the base model, without lost runs."""
+    rows = of_model(table, dataset, batch_size, images)
+    known = rows[rows["diverged"].ne(True)]
+    curves = zip(known["seed"], known["base_test"], known["tests"], strict=True)
+    points = [
+        (seed, epoch, test)
+        for seed, base, tests in curves
+        for epoch, test in enumerate((base, *tests))
+    ]
+    return {e: {s: t for s, epoch, t in points if epoch == e} for _, e, _ in points}
+
+
 # --- ways of making images of maps, and controls -------------------------------------------
 
-WAYS = {"released": RELEASED_WAYS, "unit": GENTLE_WAYS}
-"""What the copies of a recorded base model are trained on, by input scale."""
-INPUTS = {"released": "as released: 0 to 255, rate 0.01", "unit": "gentler: 0 to 1, rate 0.1"}
-"""Inputs and learning rate of the base models and of their copies, by input scale."""
-WAY_PAIRS = {
-    "released": (
-        ("originals", "base"),
-        *((way, other) for other in ("base", "originals") for way in RELEASED_WAYS[:-1]),
-        ("each_map after", "each_map"),
-    ),
-    "unit": (
-        ("originals", "base"),
-        *(("each_map", other) for other in ("base", "originals", "blurred", "untrained")),
-        ("blurred", "originals"),
-    ),
-}
-"""Which recorded models are compared by seed, by input scale."""
+WAY_PAIRS = (
+    ("originals", "base"),
+    *(("each_map", other) for other in ("base", "originals", "blurred", "untrained")),
+    ("blurred", "originals"),
+    ("each_map after", "each_map"),
+    ("each_map after", "originals"),
+    ("mean_map", "originals"),
+)
+"""Which of the recorded models are compared by seed."""
 
 
 def map_ways(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
-    """Fig. 9, the row of batch 256, a row per epoch of training on images made in one `way`.
+    """Fig. 9, the row of batch 256, gentler: a row per epoch on images made in one `way`.
 
     Accuracies in percent on original images: `test` after every epoch, `train` and `gap`, train -
     test, only after the `last`, as `on_made`, that on test images made in the same way.  The way
     `base` is the base model, at epoch 0.  A training that diverged has one row, without
     accuracies.  `sigma` is the blur, in pixels, of the way `blurred`.
     """
-    columns = "input_scale sigma way epoch last diverged test train gap on_made"
+    columns = "sigma way epoch last diverged test train gap on_made"
     return table_of("map_ways", _ways, columns, results, device)
 
 
 def _ways(record: Record[WaysRun, Ways]) -> Rows:
-    config, result = record.config, record.result
-    run = {"input_scale": config.input_scale, "sigma": result.sigma, "diverged": False}
+    result = record.result
+    run = {"sigma": result.sigma, "diverged": False}
     yield run | {"way": "base", "epoch": 0, "last": True} | _train_test(result.base)
     for way, found in result.trained.items():
         end = run | {"way": way, "epoch": len(found.tests), "last": True}
@@ -144,24 +150,22 @@ def _ways(record: Record[WaysRun, Ways]) -> Rows:
         yield end | _train_test(found.after) | {"on_made": found.on_made}
 
 
-def of_way(table: pd.DataFrame, input_scale: str, way: str) -> pd.DataFrame:
+def of_way(table: pd.DataFrame, way: str) -> pd.DataFrame:
     """Rows of `map_ways` after the last epoch of one way, or of the way `base`, a seed each."""
-    rows = table[(table["input_scale"] == input_scale) & (table["way"] == way)]
-    return rows[rows["last"].eq(True)]
+    return table[(table["way"] == way) & table["last"].eq(True)]
 
 
 def way_differences(
-    table: pd.DataFrame, input_scale: str, way: str, other: str, column: str
+    table: pd.DataFrame, way: str, other: str, column: str
 ) -> dict[int, float | None]:
     """One way - another after the last epoch, in a column of `map_ways`, by seed."""
-    first, second = (outcomes(of_way(table, input_scale, one), column) for one in (way, other))
+    first, second = (outcomes(of_way(table, one), column) for one in (way, other))
     return differences(first, second)
 
 
-def way_by_epoch(table: pd.DataFrame, input_scale: str, way: str) -> dict[int, Outcomes]:
+def way_by_epoch(table: pd.DataFrame, way: str) -> dict[int, Outcomes]:
     """Test accuracies by epoch of the runs of one way that did not diverge, from 0, their base."""
-    rows = table[table["input_scale"] == input_scale]
-    trained = rows[(rows["way"] == way) & rows["diverged"].ne(True)]
-    base = rows[(rows["way"] == "base") & rows["seed"].isin(trained["seed"])]
+    trained = table[(table["way"] == way) & table["diverged"].ne(True)]
+    base = table[(table["way"] == "base") & table["seed"].isin(trained["seed"])]
     of_epoch = pd.concat((base, trained)).groupby("epoch")
     return {int(str(epoch)): outcomes(group, "test") for epoch, group in of_epoch}

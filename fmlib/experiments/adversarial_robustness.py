@@ -123,7 +123,7 @@ class AttacksRun(AttackedRun):
     epsilons: tuple[Eps, ...] = (0.15, 0.25)
     curve: tuple[Eps, ...] = (0.05, 0.1, 0.15, 0.25, 0.5, 1.0)
     n_attacked: Count = 500
-    queries: Count = 1000
+    queries: Count = 500
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

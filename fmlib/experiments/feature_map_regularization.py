@@ -500,7 +500,6 @@ RecordedWay = Literal[
 WAY_NAMES: dict[str, str] = {
     "each_map": "each map",
     "each_map after": "each map, after ReLU",
-    "sum_map": "sum of the maps",
     "mean_map": "mean of the maps",
     "base": MODEL_NAMES["base"],
     "originals": MODEL_NAMES["originals"],

@@ -31,7 +31,7 @@ Rule = Literal[
     "infobatch",
 ]
 RULE_NAMES: dict[Rule, str] = {
-    "one_rate": "random skipping at one rate",
+    "one_rate": "random skipping, all classes at one rate",
     "stopped": "plain, stopped at as many images",
     "permuted": "as many of each batch, chosen at random",
     "inverted": "as many of each class and batch, the least similar",
@@ -42,6 +42,7 @@ RULE_NAMES: dict[Rule, str] = {
 }
 RULES: dict[str, str] = {
     **{str(name): text for name, text in CONDITION_NAMES.items()},
+    "random": "random skipping, each class at the cache's rate",
     "nearest": "a cache without threshold",
     **{str(rule): name for rule, name in RULE_NAMES.items() if rule != "scored"},
 }

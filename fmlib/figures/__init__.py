@@ -18,7 +18,6 @@ from fmlib.figures.caching import (
     input_scales,
     recorded_batch_sizes,
     recorded_by_cost,
-    recorded_rules,
     recorded_spread,
     similarity_stages,
     skipped_by_epoch,
@@ -41,6 +40,13 @@ from fmlib.figures.feature_map_regularization import (
     recorded_way_differences,
     recorded_ways_by_epoch,
     undefined_losses,
+)
+from fmlib.figures.skipping import (
+    recorded_classes,
+    recorded_depth,
+    recorded_exits,
+    recorded_readings,
+    recorded_rules,
 )
 from fmlib.figures.style import MARKERS, NAMES, PALETTE, WIDTH, use_style
 
@@ -65,9 +71,13 @@ __all__ = [
     "perturbed_examples",
     "recorded_batch_sizes",
     "recorded_by_cost",
+    "recorded_classes",
+    "recorded_depth",
     "recorded_errors_by_decile",
+    "recorded_exits",
     "recorded_further_training",
     "recorded_map_training",
+    "recorded_readings",
     "recorded_released",
     "recorded_robustness",
     "recorded_rules",

@@ -9,10 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from fmlib import evidence, published, stats
+from fmlib import evidence, published
 from fmlib.experiments import caching
 from fmlib.experiments.caching import CONDITIONS, Comparison
-from fmlib.experiments.skipping import RULES
 from fmlib.figures.style import (
     COLOURS,
     MARKERS,
@@ -257,43 +256,3 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
     legend_below(axes[0])
-
-
-def recorded_rules(recorded: pd.DataFrame, batch_sizes: Sequence[int] = (4096, 512)) -> None:
-    """Final test accuracy of every rule of leaving images out minus plain training, by seed.
-
-    A panel per batch size; the axis is linear from -1 to 1 and logarithmic beyond.
-    """
-    conditions = [condition for condition in RULES if condition != "plain"]
-    axes = panel_row(len(batch_sizes), 5.0)
-    for ax, size in zip(axes, batch_sizes, strict=True):
-        ax.axvline(0, color="0.6", lw=1)
-        for place, condition in enumerate(conditions):
-            found = evidence.final_differences(recorded, size, condition, "plain")
-            if values := evidence.finished(found):
-                kind = RULE_KINDS.get(condition, condition)
-                places = place + np.linspace(0.15, 0.4, len(values))
-                ax.plot(values, places, ls="none", alpha=0.5, mew=0, **look(kind, 4))
-                mean, low, high, *_ = stats.estimate(values)
-                ax.hlines(place, low, high, color=PALETTE[kind], lw=2.5)
-                ax.plot([mean], [place], ls="none", **look(kind, 7))
-        ax.set_xscale("symlog", linthresh=1)
-        ax.set_xticks(ticks := [-30, -5, -1, 0, 1, 5], [signed(tick) for tick in ticks])
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set(title=f"batch {size}", xlabel="test accuracy − plain (points)")
-        ax.set_ylim(len(conditions) - 0.5, -0.5)
-    axes[0].set_yticks(range(len(conditions)), [wrapped(RULES[c], 26) for c in conditions])
-
-
-RULE_KINDS = {
-    "random": "random",
-    "one_rate": "random",
-    "stopped": "random",
-    "permuted": "cached",
-    "nearest": "cached",
-    "inverted": "cached",
-    "shuffled_labels": "cached",
-    "selective_backprop": "by loss",
-    "infobatch": "by loss",
-}
-"""Colour of each rule: by chance, by a cache or by the loss."""

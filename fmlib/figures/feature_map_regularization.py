@@ -1,14 +1,17 @@
 """Figures of chapter 03."""
 
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fmlib import evidence, published
 from fmlib.experiments.feature_map_regularization import MODELS, Row, Trial, by_row
+from fmlib.experiments.grids import MAP_WAYS
 from fmlib.figures.style import (
     MARKERS,
     NAMES,
@@ -136,59 +139,61 @@ def recorded_further_training(recorded: pd.DataFrame) -> None:
     legend_below(axes[0])
 
 
-def recorded_ways_by_epoch(recorded: pd.DataFrame) -> None:
+def recorded_ways_by_epoch(recorded: pd.DataFrame, further: pd.DataFrame) -> None:
     """Test accuracy by epoch of training on maps or controls; epoch 0 is the base model.
 
-    A panel per input scale, with means and 95 % intervals of the models that did not diverge.
+    As released (`evidence.further_training`, batch 256) and gentler (`evidence.map_ways`), with
+    means and 95 % intervals of the models that did not diverge.
     """
-    axes = panel_row(len(evidence.WAYS), 3.8, sharey=False)
-    for ax, (scale, names) in zip(axes, evidence.WAYS.items(), strict=True):
-        ends: dict[str, float] = {}
-        last = 0
-        for way in names:
-            found = evidence.way_by_epoch(recorded, scale, way)
-            band(ax, [*found], [*found.values()], way)
-            if found:
-                last = max(found)
-                ends[way] = fmean(evidence.finished(found[last]))
-        ax.set_title(_ways_title(recorded, scale), fontsize=9)
-        epochs_axis(ax)
-        name_ends(ax, last, ends)
-    axes[0].set_ylabel("test accuracy on originals (%)")
+    left, right = panel_row(2, 4.0, sharey=False)
+    names = evidence.FURTHER[1:]
+    row = "mnist", 256
+    ends = {name: evidence.of_model(further, *row, name) for name in names}
+    _curves(left, {name: evidence.further_by_epoch(further, *row, name) for name in names})
+    left.set_title(_title("as released\n0 to 255, rate 0.01", ends), fontsize=9)
+    _curves(right, {way: evidence.way_by_epoch(recorded, way) for way in MAP_WAYS})
+    ends = {way: evidence.of_way(recorded, way) for way in MAP_WAYS}
+    right.set_title(_title("gentler\n0 to 1, rate 0.1", ends), fontsize=9)
+    left.set_ylabel("test accuracy on originals (%)")
 
 
-def _ways_title(recorded: pd.DataFrame, scale: str) -> str:
-    """Inputs and number of base models, and of the models of every way of which some diverged."""
-    counts = {
-        way: seed_count(evidence.outcomes(evidence.of_way(recorded, scale, way), "test"))
-        for way in ("base", *evidence.WAYS[scale])
-    }
-    title = f"{evidence.INPUTS[scale]}, {counts['base']}".replace(": ", "\n")
-    lost = [f"{NAMES[way]}: {text}" for way, text in counts.items() if "diverged" in text]
-    return "\n".join([title, *lost])
+def _curves(ax: Axes, found: Mapping[str, Mapping[int, evidence.Outcomes]]) -> None:
+    """A line of means by epoch for every quantity, its name at the end."""
+    known = {name: by_epoch for name, by_epoch in found.items() if by_epoch}
+    for name, by_epoch in known.items():
+        band(ax, [*by_epoch], [*by_epoch.values()], name)
+    last = max((max(by_epoch) for by_epoch in known.values()), default=0)
+    ends = {name: fmean(evidence.finished(by_epoch[last])) for name, by_epoch in known.items()}
+    name_ends(ax, last, ends)
+    epochs_axis(ax)
+
+
+def _title(setting: str, ends: Mapping[str, pd.DataFrame]) -> str:
+    """A setting, the number of seeds, and that of every quantity of which some diverged."""
+    counts = {name: seed_count(evidence.outcomes(rows, "test")) for name, rows in ends.items()}
+    full = [text for text in counts.values() if "diverged" not in text]
+    lost = [f"{NAMES[name]}: {text}" for name, text in counts.items() if "diverged" in text]
+    return "\n".join([", ".join([setting, *full[:1]]), *lost])
 
 
 def recorded_way_differences(recorded: pd.DataFrame) -> None:
     """What training did to accuracy and gap: full marks against the base model, open the control.
 
-    A row of panels per input scale; differences are paired by seed.
+    Differences are paired by seed.
     """
+    axes = panel_row(2, 4.2)
     heads = {"test": "test accuracy (points)", "gap": "train − test gap (points)"}
-    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharey="row")
-    for row, (scale, names) in zip(axes, evidence.WAYS.items(), strict=True):
-        for ax, column in zip(row, heads, strict=True):
-            ax.axvline(0, color="0.6", lw=1, zorder=0)
-            for place, way in enumerate(names):
-                for step, other in ((-0.18, "base"), (0.18, "originals")):
-                    found = evidence.way_differences(recorded, scale, way, other, column)
-                    if way != other:
-                        fill = "full" if other == "base" else "none"
-                        mean_and_interval(ax, place + step, found, way, 0.15, fill, turn=-1)
-        row[0].set_yticks(range(len(names)), [wrapped(NAMES[way], 18) for way in names])
-        row[0].set_ylim(len(names) - 0.5, -0.5)
-        row[0].set_title(evidence.INPUTS[scale], loc="left", fontsize=10)
-    for ax, head in zip(axes[-1], heads.values(), strict=True):
+    for ax, (column, head) in zip(axes, heads.items(), strict=True):
+        ax.axvline(0, color="0.6", lw=1, zorder=0)
+        for place, way in enumerate(MAP_WAYS):
+            for step, other, fill in ((-0.18, "base", "full"), (0.18, "originals", "none")):
+                found = evidence.way_differences(recorded, way, other, column)
+                if way != other:
+                    mean_and_interval(ax, place + step, found, way, 0.15, fill, turn=-1)
         ax.set_xlabel(head)
-    axes[0, 0].plot([], [], "ko", label="− base model")
-    axes[0, 0].plot([], [], "ko", mfc="white", label="− control: originals")
-    legend_below(axes[0, 0])
+    axes[0].set_yticks(range(len(MAP_WAYS)), [wrapped(NAMES[way], 18) for way in MAP_WAYS])
+    axes[0].set_ylim(len(MAP_WAYS) - 0.5, -0.5)
+    axes[0].set_title(seed_count(evidence.outcomes(evidence.of_way(recorded, "base"), "test")))
+    axes[0].plot([], [], "ko", label="− base model")
+    axes[0].plot([], [], "ko", mfc="white", label="− control: originals")
+    legend_below(axes[0])

@@ -35,7 +35,6 @@ _STYLES = {
     "untrained": (2, "P"),
     "each_map": (4, "D"),
     "each_map after": (3, "s"),
-    "sum_map": (5, "X"),
     "mean_map": (1, "p"),
     "twin": (2, "P"),
     "other twin": (5, "X"),
@@ -217,7 +216,7 @@ def apart(places: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np
     return scaled * least
 
 
-def name_ends(ax: Axes, x: float, ends: Mapping[str, float], least: float = 0.15) -> None:
+def name_ends(ax: Axes, x: float, ends: Mapping[str, float], least: float = 0.08) -> None:
     """Write each quantity's name to the right of the axes, tied to its last value, at `x`.
 
     Names are moved until no two are nearer than `least`, a share of the vertical axis.
@@ -229,7 +228,7 @@ def name_ends(ax: Axes, x: float, ends: Mapping[str, float], least: float = 0.15
     for (quantity, end), (_, place) in zip(ends.items(), places, strict=True):
         line = {"arrowstyle": "-", "color": PALETTE[quantity], "shrinkA": 1, "shrinkB": 3}
         ax.annotate(
-            wrapped(NAMES[quantity], 15),
+            wrapped(NAMES[quantity], 30),
             (x, end),
             (1.08, place),
             textcoords=ax.get_yaxis_transform(),

@@ -17,6 +17,7 @@ from fmlib.experiments.feature_map_regularization import (
     Trial,
     by_row,
 )
+from fmlib.experiments.grids import MAP_WAYS
 from fmlib.map_images import WAYS
 from fmlib.tables.cells import (
     difference,
@@ -111,40 +112,39 @@ def ways(runs: list[regularization.WayRun]) -> pd.DataFrame:
 
 
 def recorded_ways(recorded: pd.DataFrame) -> pd.DataFrame:
-    """Base models and their copies after ten epochs: accuracies in percent, train - test gap."""
+    """Base model and its copies after training on maps: accuracies in percent, train - test gap."""
     table = []
-    for scale, names in evidence.WAYS.items():
-        for way in ("base", *names):
-            found = evidence.of_way(recorded, scale, way)
-            row = {"Inputs": evidence.INPUTS[scale] if way == "base" else ""}
-            row["Trained on"] = "none: base model" if way == "base" else WAY_NAMES[way]
-            row["n"] = evidence.counted(evidence.outcomes(found, "test"))
-            row["Recorded: test"] = interval(evidence.outcomes(found, "test"))
-            alike = {} if way == "originals" else evidence.outcomes(found, "on_made")
-            row["on images made alike"] = interval(alike)
-            row["train − test"] = interval(evidence.outcomes(found, "gap"), 2)
-            table.append(row)
+    for way in ("base", *MAP_WAYS):
+        found = evidence.of_way(recorded, way)
+        test = evidence.outcomes(found, "test")
+        alike = {} if way == "originals" else evidence.outcomes(found, "on_made")
+        table.append(
+            {
+                "Trained on": "none: base model" if way == "base" else WAY_NAMES[way],
+                "n": evidence.counted(test),
+                "Recorded: test": interval(test),
+                "on images made alike": interval(alike),
+                "train − test": interval(evidence.outcomes(found, "gap"), 2),
+            }
+        )
     return pd.DataFrame(table)
 
 
 def recorded_way_differences(recorded: pd.DataFrame) -> pd.DataFrame:
     """Differences, paired by seed, of test accuracy and of the train - test gap, in points."""
     table = []
-    for scale, pairs in evidence.WAY_PAIRS.items():
-        for way, other in pairs:
-            test, gap = (
-                evidence.way_differences(recorded, scale, way, other, column)
-                for column in ("test", "gap")
-            )
-            table.append(
-                {
-                    "Inputs": evidence.INPUTS[scale] if (way, other) == pairs[0] else "",
-                    "First − second": f"{WAY_NAMES[way]} − {WAY_NAMES[other]}",
-                    "n": evidence.counted(test),
-                    "Recorded: test accuracy": interval(test, sign="+"),
-                    "train − test": interval(gap, 2, sign="+"),
-                }
-            )
+    for way, other in evidence.WAY_PAIRS:
+        test, gap = (
+            evidence.way_differences(recorded, way, other, column) for column in ("test", "gap")
+        )
+        table.append(
+            {
+                "First − second": f"{WAY_NAMES[way]} − {WAY_NAMES[other]}",
+                "n": evidence.counted(test),
+                "Recorded: test accuracy": interval(test, 2, sign="+"),
+                "train − test": interval(gap, 2, sign="+"),
+            }
+        )
     return pd.DataFrame(table)
 
 

@@ -1,10 +1,16 @@
 """Tables of what skipping similar images does beyond skipping any (chapter 02)."""
 
+from collections.abc import Mapping
+from itertools import product
+
 import pandas as pd
 
-from fmlib import evidence
+from fmlib import evidence, published
+from fmlib.experiments.caching import INPUT_SCALES, walk_steps
 from fmlib.experiments.skipping import RULES
-from fmlib.tables.cells import interval, middle, number
+from fmlib.tables.cells import interval, middle, number, seed_counts, spread
+
+BY_CLASS = "epochs without a hit"
 
 
 def recorded_rules(recorded: pd.DataFrame, batch_size: int) -> pd.DataFrame:
@@ -51,6 +57,7 @@ def recorded_until(recorded: pd.DataFrame, batch_size: int, accuracy: float = 97
 
 
 SPENT = {
+    "epochs": ("epoch", 1.0),
     "steps": ("steps", 1.0),
     "images trained on (thousands)": ("images", 1e3),
     "multiply-adds (10¹²)": ("operations", 1e12),
@@ -58,26 +65,189 @@ SPENT = {
 """Heading, column of the evidence, and unit of what a training costs."""
 
 
-def recorded_readings(recorded: pd.DataFrame) -> pd.DataFrame:
-    """From printed to released: images skipped in the first and the last epoch, and accuracy.
+def recorded_scoring(recorded: pd.DataFrame, batch_size: int = 4096) -> pd.DataFrame:
+    """What looking images up costs if nothing is left out: operations over those of plain training.
 
-    Thresholds and similarities are means over classes and seeds, of the last epoch.
+    The authors' log has the ratio of seconds.
     """
-    rows = recorded[(recorded["dataset"] == "mnist") & (recorded["batch_size"] == 4096)]
-    rows = rows[rows["condition"] == "cached"]
+    rows = {c: evidence.of_condition(recorded, batch_size, c) for c in ("plain", "scored")}
+    epochs = {c: r[r["epoch"] == 1].set_index("seed")["operations"] for c, r in rows.items()}
+    ratio = (epochs["scored"] / epochs["plain"]).dropna()
+    return pd.DataFrame(
+        [
+            {
+                "A cache that leaves nothing out": "multiply-adds of an epoch over plain training",
+                "n": str(len(ratio)),
+                "Recorded": spread(ratio, 3),
+            }
+        ]
+    )
+
+
+def recorded_readings(variants: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """From printed to released, one switch more in each row: what is skipped, and why.
+
+    Thresholds and similarities are means over classes and seeds, at the end of the last epoch
+    that all readings were recorded for.
+    """
     table = []
-    for reading, runs in rows.groupby("reading", sort=False):
-        first, last = runs[runs["epoch"] == 1], runs[runs["last"]]
-        skipped = [evidence.outcomes(epoch, "skipped") for epoch in (first, last)]
+    for (option, value, _), runs in zip(
+        walk_steps(), evidence.readings(variants, recorded), strict=True
+    ):
+        first, last = (runs[runs["epoch"] == epoch] for epoch in (1, evidence.READING_EPOCHS))
+        skipped = [evidence.left_out(part, 4096, "cached") for part in (first, last)]
         table.append(
             {
-                "Differs from the released reading in": reading,
+                "Option": option or "–",
+                "Set to": str(value),
                 "n": evidence.counted(skipped[1]),
-                "Recorded: skipped, first epoch": interval(skipped[0], 0),
-                "skipped, last epoch": interval(skipped[1], 0),
+                "Recorded: skipped, epoch 1 (%)": interval(skipped[0]),
+                f"skipped, epoch {evidence.READING_EPOCHS} (%)": interval(skipped[1]),
                 "threshold": number(last["threshold"].mean(), ".4f"),
                 "similarity": number(last["similarity"].mean(), ".4f"),
                 "test accuracy (%)": interval(evidence.outcomes(last, "test_accuracy")),
             }
         )
     return pd.DataFrame(table)
+
+
+MENDED = "missing_class ignore"
+"""The released cache, in which a class without a vector cannot win."""
+
+
+def recorded_mended(variants: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """The paper's headline, batch size 32: the released cache with its fault and without it."""
+    size = 32
+    mended = variants[variants["reading"] == MENDED]
+    tables: Mapping[str, tuple[pd.DataFrame, str, str]] = {
+        "no cache": (recorded, "plain", "plain"),
+        "released": (recorded, "cached", "cached"),
+        "mended: a class without a vector cannot win": (mended, "cached", ""),
+        "random skipping, at the released cache's rates": (recorded, "random", ""),
+    }
+    plain, log = evidence.final(recorded, size, "plain"), published.authors_log()
+    rows = []
+    for name, (table, condition, known) in tables.items():
+        final = evidence.final(table, size, condition)
+        logged = log[(log["batch_size"] == size) & (log["training"] == known)]
+        printed = published.FIG8[f"{known}_test"][size] if known else None
+        cached = condition == "cached"
+        rows.append(
+            {
+                "Cache": name,
+                "Published: test accuracy (%)": number(printed, ".2f"),
+                f"Authors' log: {BY_CLASS}": _without_hit(logged["hits"]) if known else "–",
+                "n": evidence.counted(final),
+                f"Recorded: {BY_CLASS} (of 10)": interval(_off(table, size)) if cached else "–",
+                "left out (%)": interval(evidence.left_out(table, size, condition)),
+                "test accuracy (%)": interval(final, 2),
+                "− no cache (points)": "–"
+                if condition == "plain"
+                else interval(evidence.differences(final, plain), 2, "+"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _without_hit(hits: "pd.Series[float]") -> str:
+    return f"{int((hits == 0).sum())} of {len(hits)}" if hits.notna().all() else "–"
+
+
+def _off(table: pd.DataFrame, size: int) -> dict[int, float | None]:
+    """Epochs in which a cached run skipped nothing, by seed."""
+    runs = evidence.of_condition(table, size, "cached")
+    counts = (runs["skipped"] == 0).groupby(runs["seed"]).sum()
+    return dict(zip(counts.index.tolist(), map(float, counts), strict=True))
+
+
+def recorded_input_scales(variants: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Plain training at batch size 4096 by what the network is fed and the learning rate."""
+    rows = []
+    for scale, rate in product(INPUT_SCALES, (0.01, 0.1)):
+        runs = _fed(variants, recorded, scale, rate)
+        tests = {e: evidence.outcomes(runs, "test_accuracy", epoch=e) for e in (1, 2, 3)}
+        row = {"Input scale": scale, "Learning rate": f"{rate:g}", "n": seed_counts([tests[3]])}
+        accuracies = {f"epoch {e} (%)": interval(found) for e, found in tests.items()}
+        rows.append(row | {f"Recorded: {name}": text for name, text in accuracies.items()})
+    return pd.DataFrame(rows)
+
+
+def _fed(variants: pd.DataFrame, recorded: pd.DataFrame, scale: str, rate: float) -> pd.DataFrame:
+    """Plain runs at one input scale and learning rate; the released ones stand with Fig. 7."""
+    plain = variants[(variants["dataset"] == "mnist") & (variants["condition"] == "plain")]
+    if (scale, rate) == ("255", 0.01):
+        runs = evidence.of_condition(recorded, 4096, "plain")
+        return runs[runs["seed"].isin(plain["seed"])]
+    return plain[(plain["input_scale"] == scale) & (plain["learning_rate"] == rate)]
+
+
+def recorded_clothes(variants: pd.DataFrame) -> pd.DataFrame:
+    """Fashion-MNIST: plain, cached and random skipping at three batch sizes, paired by seed."""
+    clothes = variants[variants["dataset"] == "fashion-mnist"]
+    rows = []
+    for size in sorted(clothes["batch_size"].unique()):
+        epochs = int(clothes[clothes["batch_size"] == size]["epoch"].max())
+        final = {c: evidence.final(clothes, size, c) for c in ("plain", "cached", "random")}
+        differences = [
+            evidence.final_differences(clothes, size, "cached", c) for c in ("plain", "random")
+        ]
+        rows.append(
+            {
+                "Batch size": str(size),
+                "Epochs": str(epochs),
+                "n": seed_counts(final.values()),
+                "Recorded: left out (%)": interval(evidence.left_out(clothes, size, "cached")),
+                "plain (%)": interval(final["plain"]),
+                "cached − plain (points)": interval(differences[0], sign="+"),
+                "cached − random (points)": interval(differences[1], sign="+"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def recorded_exits(exits: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Leaving a network of the paper's size at test time, by layer (park2019)."""
+    rows = []
+    for layer, runs in exits[exits["dataset"] == dataset].groupby("layer", sort=False):
+        columns = {name: evidence.outcomes(runs, name) for name in EXITS}
+        rows.append(
+            {"Layer": str(layer), "n": seed_counts([columns["leave"]])}
+            | {EXITS[name]: interval(found) for name, found in columns.items()}
+        )
+    return pd.DataFrame(rows)
+
+
+EXITS = {
+    "leave": "Recorded: leave (%)",
+    "right": "precision (%)",
+    "network_right": "network on the same (%)",
+    "accuracy": "accuracy (%)",
+    "network": "without exits (%)",
+    "nearest": "all by nearest class (%)",
+    "saved": "multiply-adds saved (%)",
+}
+"""Headings by column of the evidence."""
+
+
+def recorded_depth(depth: pd.DataFrame) -> pd.DataFrame:
+    """The cache of each convolution of the deeper network on CIFAR-10, paired by seed."""
+    plain = evidence.final_at_layer(depth, None)
+    rows = []
+    for layer in evidence.cache_layers(depth):
+        cached, random = (evidence.final_at_layer(depth, layer, c) for c in ("cached", "random"))
+        runs = depth[(depth["layer"] == layer) & (depth["condition"] == "cached")]
+        size = int(runs["batch_size"].iloc[0])
+        rows.append(
+            {
+                "Cache of": layer,
+                "n": seed_counts([cached]),
+                "Recorded: left out (%)": interval(evidence.left_out(runs, size, "cached")),
+                "plain (%)": interval(plain),
+                "cached (%)": interval(cached),
+                "cached − plain (points)": interval(evidence.differences(cached, plain), sign="+"),
+                "cached − random (points)": interval(
+                    evidence.differences(cached, random), sign="+"
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
