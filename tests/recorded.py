@@ -10,6 +10,9 @@ from fmlib.experiments.adversarial_robustness import (
     PGD_ON,
     TWINS,
     VICTIMS,
+    Attacks,
+    AttacksRun,
+    Judgement,
     Outcome,
     Robustness,
     RobustnessRun,
@@ -35,6 +38,7 @@ from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
     MapRun,
+    Model,
     RecordedWay,
     Trial,
     Trials,
@@ -45,7 +49,7 @@ from fmlib.experiments.feature_map_regularization import (
 )
 from fmlib.experiments.grids import GENTLE, MAP_WAYS
 from fmlib.experiments.skipping import SkippingRun
-from fmlib.training import EpochResult, History
+from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
 
 NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
@@ -78,7 +82,11 @@ def caching(
     if condition == "random":
         config["rates"] = ((0.25, 0.0),)
     trained = 60_000 - skipped
-    policy = {"hits": [skipped, 0], "misses": [40_000 - skipped, 15_904], "trained": [trained]}
+    policy: Report = {
+        "hits": [skipped, 0],
+        "misses": [40_000 - skipped, 15_904],
+        "trained": [trained],
+    }
     policy |= {"threshold": [0.8, None], "similarity": [0.98, 0.99]}
     epochs = [
         EpochResult(
@@ -136,7 +144,7 @@ def exits(seed: int, dataset: str = "mnist") -> Made:
     """Two layers: at the first 80 % leave, 30 % (plus the seed) of them named right; then none."""
     first = {"hits": 80.0, "precision": 30.0 + seed, "network_on_hits": 98.0, "accuracy": 40.0}
     none = {"hits": 0.0, "precision": None, "network_on_hits": None, "accuracy": 98.0}
-    layers = {"conv1": first, "conv2": none}
+    layers: dict[str, dict[str, float | None]] = {"conv1": {**first}, "conv2": {**none}}
     found = {
         name: RecordedExit.model_validate({**values, "nearest": 35.0, "saved": 60.0})
         for name, values in layers.items()
@@ -283,6 +291,43 @@ def without_map_model(whole: Made) -> Made:
     """What `robustness` made, if training on the maps had met an undefined loss."""
     experiment, config, result = whole
     return experiment, config, result.model_copy(update={"maps_divergence": results.DIVERGENCE})
+
+
+def attacks(seed: int, lost: Iterable[Model] = (), **settings: Any) -> Made:
+    """Base model and copies at 40, 30, 50, 60 and 70 % (plus the seed), 20 more unchanged.
+
+    By a strong attack on itself each loses 10, the untrained maps' model 10 times the seed too.
+    The base model is alone right about 1 image against the map model, that about 10 against the
+    base model and 12 against the originals, and so on (plus the seed).  The `lost` diverged.
+    """
+    places = {model: place for place, model in enumerate(results.ACCURACIES)}
+    level = dict(zip(places, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
+
+    def judged(kind: Any, eps: float) -> Judgement:
+        strong = kind in ("own restarts", "own squares")
+        up = {"unchanged": 20.0}.get(kind, -10.0 if strong else 0.0) + seed
+        accuracy = {model: value + up for model, value in level.items()}
+        accuracy["untrained"] -= 10 * seed * strong
+        only = {
+            one: {other: 10 * i + j + seed for other, j in places.items() if other != one}
+            for one, i in places.items()
+        }
+        n = 500 if strong else 10_000
+        return Judgement(perturbation=kind, eps=eps, n=n, accuracy=accuracy, only=only)
+
+    kinds: dict[str, tuple[float, ...]] = {"unchanged": (0.0,)}
+    kinds |= dict.fromkeys(("sign noise", "fgsm on base", "own fgsm"), (0.15, 0.25, 1.0))
+    kinds |= dict.fromkeys(("own restarts", "own squares"), (0.15, 0.25))
+    result = Attacks(
+        test_accuracy={model: value + 25 + seed for model, value in level.items()},
+        judgements=tuple(judged(kind, eps) for kind, sizes in kinds.items() for eps in sizes),
+        chance=11.0,
+        sigma=1.5,
+        divergences=dict.fromkeys(lost, results.DIVERGENCE),
+    )
+    settings = {"dataset": "mnist", "n_train": 50_000, "input_scale": "unit", **settings}
+    config = AttacksRun(seed=seed, **settings)
+    return "attacks", config, result
 
 
 def undefined_losses(seed: int, base: bool = True) -> Made:

@@ -372,6 +372,22 @@ def test_further_runs_stand_beside_a_claim_as_context(tmp_path: Path) -> None:
     assert found["t-sne"] == [(54, 1)]
 
 
+def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
+    """Two seeds of map models 10 points below the base model, 40 below the untrained maps'."""
+    perturbed(0, 0, fgsm=20, twin=5, own=5)(tmp_path)
+    plain = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
+    gentler = [recorded.attacks(seed) for seed in range(2)]
+    recorded.write_all([*gentler, recorded.attacks(0, input_scale="255")], tmp_path)
+    judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
+    assert judged.verdict == plain.verdict
+    known = [m for m in judged.measured if m.quantity.startswith("inputs 0 to 1") and m.found]
+    assert {m.role for m in known} == {"context"}
+    assert [m.found and (m.found.mean, m.found.n) for m in known] == 2 * [
+        (-10, 2), (-40, 2), (-10, 2), (-10, 2)
+    ]  # fmt: skip
+    assert len(judged.records) == len(plain.records) + 2
+
+
 def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:
     runs(tmp_path, 90, 89, 91, 32)
     runs(tmp_path, 90, 92, 91, 64)

@@ -1,6 +1,7 @@
 """Evidence of records made by hand: numbers worked out on paper, and what is left out."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -129,9 +130,9 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [evidence.caching, evidence.further_training, evidence.robustness, evidence.exploration,
-     evidence.stages, evidence.undefined_losses, evidence.map_ways, evidence.deciles,
-     evidence.embeddings],
+    [evidence.caching, evidence.further_training, evidence.robustness, evidence.attacks,
+     evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
+     evidence.deciles, evidence.embeddings],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -253,6 +254,27 @@ def test_robustness_by_hand(tmp_path: Path) -> None:
     assert evidence.judged(table, own, 0.15, "twin") == {0: 60.0, 1: None}
     assert evidence.judged(table, "pgd on twin", 0.25, "twin") == {0: 30.0, 1: 31.0}
     assert evidence.judged(table, own, 0.5, "twin") == {}
+
+
+def test_attacks_of_models_by_themselves_by_hand(tmp_path: Path) -> None:
+    made = [recorded.attacks(0), recorded.attacks(1, ["maps"]), recorded.attacks(2, ["blurred"])]
+    recorded.write_all([*made, recorded.attacks(0, input_scale="255")], tmp_path)
+    table = evidence.attacks(tmp_path)
+    gentle, other = (table[table["input_scale"] == scale] for scale in ("unit", "255"))
+    judged = partial(evidence.judged, gentle)
+    assert judged("test", 0.0, "base") == {0: 65.0, 1: 66.0, 2: 67.0}
+    assert judged("test", 0.0, "maps") == {0: 55.0, 1: None, 2: 57.0}
+    assert judged("own restarts", 0.25, "blurred") == {0: 50.0, 1: 51.0, 2: None}
+    assert judged("own squares", 0.15, "untrained") == {0: 60.0, 1: 51.0, 2: 42.0}
+    # The map model at place 1 is compared with the base model at 0 and the blurred at 3.
+    assert judged("own fgsm", 1.0, "base", "alone") == {0: 1.0, 1: None, 2: 3.0}
+    assert judged("own fgsm", 1.0, "base", "maps_alone") == {0: 10.0, 1: None, 2: 12.0}
+    assert judged("own fgsm", 1.0, "blurred", "alone") == {0: 31.0, 1: None, 2: None}
+    assert judged("own fgsm", 1.0, "maps", "alone") == dict.fromkeys(range(3))
+    assert set(table[table["perturbation"] == "own squares"]["n"]) == {500}
+    assert evidence.judged(other, "unchanged", 0.0, "originals") == {0: 70.0}
+    with pytest.raises(ValueError, match="several rows of one seed"):
+        evidence.judged(table, "unchanged", 0.0, "originals")
 
 
 def test_exploration_by_hand(tmp_path: Path) -> None:

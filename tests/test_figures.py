@@ -69,6 +69,7 @@ def outlier_runs() -> list[OutlierRun]:
 
 CONDITIONS = ["plain", "cached", "random skipping"]
 MODELS = ["base model", "map model", "control: originals"]
+CONTROLS = ["control: blurred originals", "control: untrained maps"]
 EPS = "ε (pixels of 0 to 1)"
 
 
@@ -443,6 +444,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.caching(seed, "cached", [60.0 + seed, 84.0 + seed], skipped=15_000),
             recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
             recorded.robustness(seed),
+            recorded.attacks(seed, ["untrained"] * seed),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
             recorded.maps(seed, batch_size=256, diverged=seed == 1),
@@ -504,6 +506,16 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         ],
     ),
     (
+        lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
+        ["FGSM by base model", "FGSM, each by itself", "random signs"],
+        [*MODELS, *CONTROLS, "by its own gradient"],
+    ),
+    (
+        lambda path: figures.recorded_own_differences(evidence.attacks(path)),
+        ["recorded"],
+        [f"− {name}" for name in (MODELS[0], MODELS[2], *CONTROLS)],
+    ),
+    (
         lambda path: figures.recorded_released(evidence.robustness(path)),
         ["recorded"],
         [
@@ -522,7 +534,7 @@ def test_figures_of_records_say_what_they_show(
     axes = draw(lambda: figure(folder))
     assert [ax.get_title() for ax in axes] == titles
     assert legends(axes)[0] == quantities
-    assert axes[0].get_ylabel()
+    assert axes[0].get_ylabel() or axes[0].get_yticklabels()[0].get_text()
     assert axes[-1].get_xlabel() or axes[-1].get_xticklabels()[0].get_text()
 
 
@@ -686,6 +698,28 @@ def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
     known = points(ax, 12)
     assert [y for _, y in known] == [28.09, 26.74, 10.76, 23.82]
     assert [round(x) for x, _ in known] == [1, 1, 2, 2]
+
+
+def test_own_attacks_begin_with_unchanged_images_and_end_at_one(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_own_attacks(evidence.attacks(folder)))
+    full = [[line.get_linestyle() == "-" for line in ax.lines[1:6]] for ax in axes]
+    assert full == [[True, *4 * [False]], 5 * [True], 5 * [False]]
+    for ax in axes:
+        curves = [np.asarray(line.get_ydata()).tolist() for line in ax.lines[1:6]]
+        assert np.asarray(ax.lines[1].get_xdata()).tolist() == [0, 0.15, 0.25, 1]
+        assert curves[0] == [60.5, 40.5, 40.5, 40.5]
+        assert curves[-1] == [90, 70, 70, 70]  # one of the two diverged
+        assert ax.get_xlabel() == EPS
+
+
+def test_differences_under_attack_stand_in_a_row_per_attack(folder: Path) -> None:
+    [ax] = draw(lambda: figures.recorded_own_differences(evidence.attacks(folder)))
+    means = points(ax, 7)
+    assert len(means) == 9 * 4
+    assert [round(y) for _, y in means[::4]] == list(range(9))
+    assert [x for x, _ in means[:4]] == [-10, -20, -30, -40]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert (labels[0], labels[-1]) == ("unchanged", "Square Attack, each by itself, ε = 0.25")
 
 
 def test_intervals_are_drawn_around_their_means() -> None:

@@ -870,6 +870,78 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
     ]
 
 
+OWN_ATTACKS = [
+    ["unchanged", "0"],
+    *(
+        [name, eps]
+        for name in (
+            "random sign noise",
+            "FGSM by base model",
+            "FGSM, each by its own gradient",
+            "PGD with restarts, each by its own gradient",
+            "Square Attack, each by its own outputs",
+        )
+        for eps in ("0.15", "0.25")
+    ),
+]
+
+
+CONTROLS = ("originals", "blurred originals", "untrained maps")
+
+
+def test_recorded_own_attacks(tmp_path: Path) -> None:
+    recorded.write_all([recorded.attacks(0), recorded.attacks(1, ["maps"])], tmp_path)
+    table = tables.recorded_own_attacks(evidence.attacks(tmp_path))
+    models = ("base model", "map model", *(f"control: {name}" for name in CONTROLS))
+    counts = ("2", "1 (1 diverged)", "2", "2", "2")
+    heads = [f"Recorded, n = {n}: {model}" for n, model in zip(counts, models, strict=True)]
+    assert list(table) == ["Perturbation", "ε", "Images", *heads]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert table["Images"].tolist() == 7 * ["10,000"] + 4 * ["500"]
+    found = rows(table, *heads)
+    assert found[0][:3] == ["60.5 (60.0 to 61.0)", "50.0", "70.5 (70.0 to 71.0)"]
+    assert found[5][1] == "30.0"
+    # A strong attack costs ten, and of the untrained maps' second seed ten more.
+    assert found[7][-1] == "55.5 (51.0 to 60.0)"
+    empty = tables.recorded_own_attacks(evidence.attacks(NOWHERE))
+    assert {cell for row in rows(empty, *empty) for cell in row[2:]} == {DASH}
+
+
+def test_recorded_own_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    made = [recorded.attacks(0), recorded.attacks(1), recorded.attacks(2, ["maps"])]
+    recorded.write_all([*made, recorded.attacks(3, ["untrained"])], tmp_path)
+    table = tables.recorded_own_differences(evidence.attacks(tmp_path))
+    heads = [f"Recorded: − {name}" for name in ("base model", *(f"control: {c}" for c in CONTROLS))]
+    assert list(table) == ["Perturbation", "ε", "Images", "n", *heads]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert table["n"][0] == "3 (1 diverged), 3 (1 diverged), 3 (1 diverged), 2 (2 diverged)"
+    same = [f"{gain} ({gain} to {gain})" for gain in ("−10.0", "−20.0", "−30.0", "−40.0")]
+    found = rows(table, *heads)
+    assert found[0] == same
+    # By a strong attack the untrained maps' model of seed 1 has 10 less; seeds 2 and 3 are lost.
+    assert found[10] == [*same[:3], "−35.0 (−40.0 to −30.0)"]
+
+
+def test_recorded_paired_images(tmp_path: Path) -> None:
+    """1 against 10, 12 in 2048: p = 0.012; 5 against 14: p = 0.064."""
+    made = [recorded.attacks(0), recorded.attacks(4), recorded.attacks(2, ["maps"])]
+    recorded.write_all(made, tmp_path)
+    table = tables.recorded_paired_images(evidence.attacks(tmp_path))
+    assert [*table][2:] == [
+        "Images",
+        "Recorded: only base model right",
+        "only map model right",
+        "p < 0.05, by who is ahead (seeds)",
+    ]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert rows(table, *table)[10][2:] == ["500", "1, 5", "10, 14", "base 0, maps 1, of 2"]
+    # 41 and 45 against 14 and 18.
+    other = tables.recorded_paired_images(evidence.attacks(tmp_path), "untrained")
+    assert rows(other, *other)[0][3:] == ["41, 45", "14, 18", "untrained 2, maps 0, of 2"]
+    empty = tables.recorded_paired_images(evidence.attacks(NOWHERE))
+    assert rows(empty, *empty)[0][2:] == [DASH] * 4
+
+
 def test_own_attacks_leave_out_eps_1() -> None:
     table = tables.own_attacks([results.robustness(0, (0.1,))])
     assert rows(table, *table) == [

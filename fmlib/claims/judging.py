@@ -41,6 +41,7 @@ class Recorded:
         self.further = evidence.further_training(results)
         self.ways = evidence.map_ways(results)
         self.robustness = evidence.robustness(results)
+        self.attacks = evidence.attacks(results)
         self.exploration = evidence.exploration(results)
         self.embeddings = evidence.embeddings(results)
         self.stages = evidence.stages(results)

@@ -4,10 +4,9 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
-from fmlib.evidence.attacked import judged, robustness
+from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
-    READING_EPOCHS,
     cache_layers,
     caching,
     caching_variants,
@@ -40,6 +39,7 @@ from fmlib.evidence.maps import (
     way_differences,
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
+from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
     "BENCHMARKS",
@@ -49,6 +49,7 @@ __all__ = [
     "READING_EPOCHS",
     "WAY_PAIRS",
     "Outcomes",
+    "attacks",
     "benchmarks",
     "by_seed",
     "cache_layers",

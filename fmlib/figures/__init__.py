@@ -6,6 +6,8 @@ that is computed is means and, for recorded runs (`recorded_…`), their 95 % bo
 
 from fmlib.figures.adversarial_robustness import (
     perturbed_examples,
+    recorded_own_attacks,
+    recorded_own_differences,
     recorded_released,
     recorded_robustness,
     robustness,
@@ -77,6 +79,8 @@ __all__ = [
     "recorded_exits",
     "recorded_further_training",
     "recorded_map_training",
+    "recorded_own_attacks",
+    "recorded_own_differences",
     "recorded_readings",
     "recorded_released",
     "recorded_robustness",

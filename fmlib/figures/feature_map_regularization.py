@@ -146,18 +146,17 @@ def recorded_ways_by_epoch(recorded: pd.DataFrame, further: pd.DataFrame) -> Non
     means and 95 % intervals of the models that did not diverge.
     """
     left, right = panel_row(2, 4.0, sharey=False)
-    names = evidence.FURTHER[1:]
-    row = "mnist", 256
-    ends = {name: evidence.of_model(further, *row, name) for name in names}
-    _curves(left, {name: evidence.further_by_epoch(further, *row, name) for name in names})
-    left.set_title(_title("as released\n0 to 255, rate 0.01", ends), fontsize=9)
+    row, models = ("mnist", 256), evidence.FURTHER[1:]
+    _curves(left, {one: evidence.further_by_epoch(further, *row, one) for one in models})
     _curves(right, {way: evidence.way_by_epoch(recorded, way) for way in MAP_WAYS})
-    ends = {way: evidence.of_way(recorded, way) for way in MAP_WAYS}
-    right.set_title(_title("gentler\n0 to 1, rate 0.1", ends), fontsize=9)
+    released = {one: evidence.of_model(further, *row, one) for one in models}
+    gentler = {way: evidence.of_way(recorded, way) for way in MAP_WAYS}
+    left.set_title(_title("as released\n0 to 255, rate 0.01", released), fontsize=9)
+    right.set_title(_title("gentler\n0 to 1, rate 0.1", gentler), fontsize=9)
     left.set_ylabel("test accuracy on originals (%)")
 
 
-def _curves(ax: Axes, found: Mapping[str, Mapping[int, evidence.Outcomes]]) -> None:
+def _curves(ax: Axes, found: Mapping[Any, Mapping[int, evidence.Outcomes]]) -> None:
     """A line of means by epoch for every quantity, its name at the end."""
     known = {name: by_epoch for name, by_epoch in found.items() if by_epoch}
     for name, by_epoch in known.items():
@@ -168,7 +167,7 @@ def _curves(ax: Axes, found: Mapping[str, Mapping[int, evidence.Outcomes]]) -> N
     epochs_axis(ax)
 
 
-def _title(setting: str, ends: Mapping[str, pd.DataFrame]) -> str:
+def _title(setting: str, ends: Mapping[Any, pd.DataFrame]) -> str:
     """A setting, the number of seeds, and that of every quantity of which some diverged."""
     counts = {name: seed_count(evidence.outcomes(rows, "test")) for name, rows in ends.items()}
     full = [text for text in counts.values() if "diverged" not in text]
