@@ -32,12 +32,15 @@ from fmlib.figures.exploration import (
     feature_maps,
     left_out,
     outliers,
+    recorded_errors_by_decile,
 )
 from fmlib.figures.feature_map_regularization import (
     map_training,
     map_training_by_epoch,
     recorded_further_training,
     recorded_map_training,
+    recorded_way_differences,
+    recorded_ways_by_epoch,
     undefined_losses,
 )
 from fmlib.figures.skipping import (
@@ -72,6 +75,7 @@ __all__ = [
     "recorded_by_cost",
     "recorded_classes",
     "recorded_depth",
+    "recorded_errors_by_decile",
     "recorded_exits",
     "recorded_further_training",
     "recorded_map_training",
@@ -82,6 +86,8 @@ __all__ = [
     "recorded_robustness",
     "recorded_rules",
     "recorded_spread",
+    "recorded_way_differences",
+    "recorded_ways_by_epoch",
     "robustness",
     "similarity_stages",
     "skipped_by_epoch",
