@@ -191,5 +191,5 @@ def show(payload: Payload) -> None:
     figure = plt.gcf()
     png, size = retina_figure(figure, base64=True)
     plt.close(figure)
-    data = {"image/png": png, "text/plain": str(figure), MIME: written(payload)}
+    data = {"image/png": png, "text/plain": repr(figure), MIME: written(payload)}
     display(data, raw=True, metadata={"image/png": size})

@@ -1,8 +1,8 @@
 "use strict";
 
-// Figures that answer.  Behind a figure lie data as JSON (see fmlib.interactive); here they are read, and
-// controls take the place of the picture, which stays below them, folded up.  Whatever comes from
-// data is put on the page as text or as pixels, never as markup.
+// Figures that answer.  Behind a figure lie data as JSON (see fmlib.interactive).  Controls made
+// of them take the place of the picture, which stays below, folded up.  Whatever comes from data
+// is put on the page as text or as pixels, never as markup.
 (() => {
   // --- parts that several figures need ------------------------------------------------------
 
@@ -11,12 +11,6 @@
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
     made.append(...children);
     return made;
-  }
-
-  function draw(tag, attributes = {}) {
-    const drawn = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) drawn.setAttribute(name, value);
-    return drawn;
   }
 
   // A sentence that screen readers are told of when it changes.
@@ -33,7 +27,7 @@
       change();
     };
     input.addEventListener("input", update);
-    const label = make("label", { class: "fm-slider" }, make("span", {}, name), said, input);
+    const label = make("label", { class: "fm-slider" }, make("span", {}, name, " ", said), input);
     return { label, update, position: () => Number(input.value) };
   }
 
@@ -67,7 +61,8 @@
     const images = data.images.map((image) => ({ ...image, levels: bytes(image.pixels) }));
     const pictures = ["image", "perturbation", "both added"].map((name) => {
       const drawn = canvas(width, height, { class: "fm-picture", role: "img", "aria-label": name });
-      return { drawn, whole: make("div", {}, drawn, make("span", { "aria-hidden": "true" }, name)) };
+      const whole = make("div", {}, drawn, make("span", { "aria-hidden": "true" }, name));
+      return { drawn, whole };
     });
     const said = report();
     let chosen = 0;
@@ -90,7 +85,7 @@
 
     const gradient = choice("Gradient of", models, () => update());
     const meanings = epsilons.map((eps) => `ε = ${eps.toFixed(2)}`);
-    const size = slider("Size ", meanings, Math.floor(epsilons.length / 2), () => update());
+    const size = slider("Size", meanings, Math.floor(epsilons.length / 2), () => update());
     const bars = models.map((model) => {
       const bar = make("div", { class: "fm-bar", "aria-hidden": "true" });
       bar.append(...epsilons.map(() => make("span")));
@@ -140,20 +135,22 @@
 
   // Cosines lie close to 1, so that the axis is logarithmic in the distance from it.
   const nearness = (cosine) => -Math.log10(1.0001 - cosine);
-  const TICKS = [0, 0.5, 0.9, 0.99, 0.999, 0.9999];
+  const TICKS = [0, 0.5, 0.9, 0.99, 0.999];
 
   function cache({ classes, epochs }) {
     const drawn = epochs.flatMap((epoch) => [...epoch.threshold, ...epoch.similarity]);
     const known = drawn.filter((value) => value !== null).map(nearness);
     const [low, high] = [Math.min(...known), Math.max(...known)];
     const place = (cosine) => 5 + (90 * (nearness(cosine) - low)) / (high - low || 1);
-    const plot = (height) =>
-      draw("svg", { viewBox: `0 0 100 ${height}`, class: "fm-plot", "aria-hidden": "true" });
+    const put = (mark, cosine) => {
+      mark.hidden = cosine === null;
+      mark.style.left = `${place(cosine ?? 0)}%`;
+    };
 
-    const axis = plot(10);
-    for (const tick of TICKS.filter((tick) => nearness(tick) >= low && nearness(tick) <= high)) {
-      const text = draw("text", { x: place(tick), y: 8, "text-anchor": "middle" });
-      text.textContent = tick;
+    const axis = make("div", { class: "fm-lane", "aria-hidden": "true" });
+    for (const tick of TICKS.filter((one) => nearness(one) >= low && nearness(one) <= high)) {
+      const text = make("span", { class: "fm-tick" }, String(tick));
+      put(text, tick);
       axis.append(text);
     }
     const heads = ["Class", "Threshold", "Similarity", "", "Skipped"];
@@ -161,59 +158,53 @@
     head.cells[3].append(make("span", { class: "fm-unseen" }, "Both, drawn"), axis);
     const body = make("tbody");
     const rows = epochs[0].seen.map((_, label) => {
-      const lines = plot(12);
-      const span = draw("line", { y1: 6, y2: 6, class: "fm-span" });
-      const limit = draw("line", { y1: 1, y2: 11, class: "fm-limit" });
-      const dot = draw("circle", { cy: 6, r: 3, class: "fm-dot" });
-      lines.append(span, limit, dot);
-      const cells = ["td", "td", "td", "td"].map((tag) => make(tag));
-      cells[2].append(lines);
+      const marks = ["fm-limit", "fm-dot"].map((name) => make("span", { class: name }));
+      const lane = make("div", { class: "fm-lane", "aria-hidden": "true" }, ...marks);
+      const cells = [make("td"), make("td"), make("td", {}, lane), make("td")];
       body.append(make("tr", {}, make("th", { scope: "row" }, classes[label]), ...cells));
-      return { cells, span, limit, dot };
+      return { cells, marks };
     });
     const said = report();
     const meanings = epochs.map((_, number) => `epoch ${number + 1} of ${epochs.length}`);
-    const time = slider("After ", meanings, 0, update);
+    const time = slider("After", meanings, 0, update);
     const say = (value) => (value === null ? "–" : value.toFixed(4));
     const sum = (values) => values.reduce((total, value) => total + value, 0);
 
     function update() {
-      const epoch = epochs[time.position()];
-      rows.forEach(({ cells, span, limit, dot }, label) => {
-        const [threshold, similarity] = [epoch.threshold[label], epoch.similarity[label]];
-        const [skipped, seen] = [epoch.skipped[label], epoch.seen[label]];
-        cells[0].textContent = say(threshold);
-        cells[1].textContent = say(similarity);
-        cells[3].textContent = `${skipped} of ${seen}`;
-        const share = (100 * skipped) / (seen || 1);
-        cells[3].style.setProperty("--fm-share", `${share}%`);
-        limit.setAttribute("visibility", threshold === null ? "hidden" : "visible");
-        dot.setAttribute("visibility", similarity === null ? "hidden" : "visible");
-        const both = threshold !== null && similarity !== null;
-        span.setAttribute("visibility", both ? "visible" : "hidden");
-        for (const name of ["x1", "x2"]) limit.setAttribute(name, place(threshold ?? 0));
-        dot.setAttribute("cx", place(similarity ?? 0));
-        span.setAttribute("x1", place(threshold ?? 0));
-        span.setAttribute("x2", place(similarity ?? 0));
+      const { threshold, similarity, skipped, seen } = epochs[time.position()];
+      const shares = seen.map((count, label) => (100 * skipped[label]) / (count || 1));
+      const count = (label) => `${skipped[label]} of ${seen[label]}`;
+      rows.forEach(({ cells, marks }, label) => {
+        cells[0].textContent = say(threshold[label]);
+        cells[1].textContent = say(similarity[label]);
+        put(marks[0], threshold[label]);
+        put(marks[1], similarity[label]);
+        cells[3].textContent = count(label);
+        cells[3].style.setProperty("--fm-share", `${shares[label]}%`);
       });
-      const order = epoch.seen.map((seen, label) => [epoch.skipped[label] / (seen || 1), label]);
-      order.sort((one, other) => other[0] - one[0]);
-      const count = ([, label]) =>
-        `class ${classes[label]} (${epoch.skipped[label]} of ${epoch.seen[label]})`;
+      const most = shares.indexOf(Math.max(...shares));
+      const least = shares.indexOf(Math.min(...shares));
       said.textContent =
-        `In ${meanings[epochs.indexOf(epoch)]} the cache skips ${sum(epoch.skipped)} of ` +
-        `${sum(epoch.seen)} images: the largest share of ${count(order[0])}, ` +
-        `the smallest of ${count(order[order.length - 1])}.`;
+        `In ${meanings[time.position()]} the cache skips ${sum(skipped)} of ${sum(seen)} images: ` +
+        `the largest share of class ${classes[most]} (${count(most)}), ` +
+        `the smallest of class ${classes[least]} (${count(least)}).`;
     }
 
     time.update();
     const table = make("table", { class: "fm-table" }, make("thead", {}, head), body);
-    const key = make("p", { class: "fm-key" }, "A bar stands at the threshold, a dot at the mean ");
-    key.append("similarity to the cached vector of the own class.");
+    const key = make("p", {}, "Drawn are the threshold (bar) and the mean similarity to the ");
+    key.append("cached vector of the own class (dot).");
     return [make("div", { class: "fm-controls" }, time.label), said, table, key];
   }
 
   // --- images in the plane ----------------------------------------------------------------------
+
+  const DIRECTIONS = {
+    ArrowLeft: [-1, 0],
+    ArrowRight: [1, 0],
+    ArrowUp: [0, -1],
+    ArrowDown: [0, 1],
+  };
 
   function map({ classes, colours, shape, places, labels, named, sprite }) {
     const [, height, width] = shape;
@@ -224,11 +215,10 @@
     const points = canvas(1000 * scale + 40, 1000 * scale + 40, { "aria-hidden": "true" });
     const share = (value) => `${(100 * (20 + scale * value)) / points.width}%`;
     const ring = make("div", { class: "fm-ring", "aria-hidden": "true" });
-    const area = make("div", {
-      class: "fm-map", role: "application", tabindex: 0,
-      "aria-label": "Map of images: arrow keys lead to the nearest image in that direction",
-    }, points, ring); // prettier-ignore
-    const picture = canvas(width, height, { class: "fm-picture", role: "img" });
+    const area = make("div", { class: "fm-map", role: "application", tabindex: 0 }, points, ring);
+    const help = "Map of images: arrow keys lead to the nearest image in that direction";
+    area.setAttribute("aria-label", help);
+    const picture = canvas(width, height, { class: "fm-picture fm-large", role: "img" });
     const said = report();
     const present = [...new Set(labels)].sort((one, other) => one - other);
     const names = ["all classes", ...present.map((label) => classes[label])];
@@ -259,7 +249,8 @@
           return sorted[sorted.length >> 1];
         });
         const text = make("span", { class: "fm-name", "aria-hidden": "true" }, classes[label]);
-        [text.style.left, text.style.top] = middle.map(share);
+        const [left, top] = middle.map(share);
+        Object.assign(text.style, { left, top, translate: `-${left} -${top}` }); // never outside
         text.style.borderColor = colours[label % colours.length];
         area.append(text);
       }
@@ -276,15 +267,11 @@
       pen.drawImage(sheet, column * width, row * height, width, height, 0, 0, width, height);
       const own = classes[labels[number]];
       picture.setAttribute("aria-label", `image ${number + 1}, class ${own}`);
-      const others = named[number] === labels[number] ? "too" : `name ${classes[named[number]]}`;
-      said.textContent =
-        `Image ${number + 1} of ${labels.length}: class ${own}; ` +
-        (others === "too" ? "its neighbours name it so too." : `its neighbours ${others}.`);
+      const agreed = named[number] === labels[number];
+      const other = `but by its neighbours class ${classes[named[number]]}`;
+      const others = agreed ? "and its neighbours agree" : other;
+      said.textContent = `Image ${number + 1} of ${labels.length}: class ${own}, ${others}.`;
     }
-
-    const DIRECTIONS = {
-      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
-    }; // prettier-ignore
 
     // The nearest image within 45 degrees of a direction, this one if there is none.
     function toward([right, down]) {
