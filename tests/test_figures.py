@@ -305,8 +305,9 @@ def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
             2,
         ),
         (lambda names: figures.perturbed_examples(results.examples(), names), 2 * 3),
+        (lambda names: figures.perturbed_by_epsilon(results.sweep(), names, columns=3), 3 * 3),
     ],
-    ids=["fig-1", "fig-2", "fig-3", "fig-10-examples"],
+    ids=["fig-1", "fig-2", "fig-3", "fig-10-examples", "fig-sizes"],
 )
 def test_class_names_are_drawn_as_plain_text(
     figure: Callable[[tuple[str, ...]], None], count: int
@@ -317,6 +318,32 @@ def test_class_names_are_drawn_as_plain_text(
     shown = re.sub(r"\s", "", "".join(text.get_text() for text in texts))
     for name in results.EVIL:
         assert re.sub(r"\s", "", name.replace("$", r"\$")) in shown
+
+
+def test_a_growing_perturbation_is_drawn_with_both_answers() -> None:
+    axes = draw(lambda: figures.perturbed_by_epsilon(results.sweep(), ("a", "b"), 1, 3))
+    assert [ax.get_title() for ax in axes] == ["a | a", "a | a", "b | a"]
+    assert [ax.get_xlabel() for ax in axes] == ["ε = 0.00", "ε = 0.10", "ε = 0.20"]
+    first, _, last = (np.asarray(ax.images[0].get_array()) for ax in axes)
+    assert last - first == pytest.approx(0.2 * np.ones((4, 4)))
+
+
+def test_the_cache_by_epoch_has_a_line_for_each_class() -> None:
+    left, right = draw(lambda: figures.cache_by_epoch(results.cached_run(), results.EVIL))
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in (*left.lines[:2], *right.lines)]
+    assert drawn == [[0.25, 0.75], [0.99, 0.999], [50, 50], [0, 0]]
+    [kinds, names] = legends([left, right])
+    assert kinds == ["threshold", "similarity"]
+    assert "".join(names[0].split()) == "".join(results.EVIL[0].split())
+
+
+def test_a_map_of_images_covers_none_with_another() -> None:
+    images = results.images(6, 1, 4, 4)
+    [ax] = draw(lambda: figures.image_map(results.embedding(0.0), images, size=0.3))
+    centres = [np.reshape(image.get_extent(), (2, 2)).mean(axis=1) for image in ax.images]
+    assert 1 < len(centres) < 6
+    for number, one in enumerate(centres):
+        assert all(np.abs(one - other).max() >= 0.3 - 1e-9 for other in centres[:number])
 
 
 def test_a_long_class_name_takes_four_lines_at_most() -> None:

@@ -5,6 +5,7 @@ that is computed is means and, for recorded runs (`recorded_…`), their 95 % bo
 """
 
 from fmlib.figures.adversarial_robustness import (
+    perturbed_by_epsilon,
     perturbed_examples,
     recorded_own_attacks,
     recorded_own_differences,
@@ -16,6 +17,7 @@ from fmlib.figures.benchmarks import benchmark_ratios
 from fmlib.figures.caching import (
     accuracy_by_batch_size,
     accuracy_by_epoch,
+    cache_by_epoch,
     exits,
     input_scales,
     recorded_batch_sizes,
@@ -30,6 +32,7 @@ from fmlib.figures.exploration import (
     embeddings,
     errors_by_decile,
     feature_maps,
+    image_map,
     left_out,
     outliers,
     recorded_errors_by_decile,
@@ -60,16 +63,19 @@ __all__ = [
     "accuracy_by_batch_size",
     "accuracy_by_epoch",
     "benchmark_ratios",
+    "cache_by_epoch",
     "centroids",
     "embeddings",
     "errors_by_decile",
     "exits",
     "feature_maps",
+    "image_map",
     "input_scales",
     "left_out",
     "map_training",
     "map_training_by_epoch",
     "outliers",
+    "perturbed_by_epsilon",
     "perturbed_examples",
     "recorded_batch_sizes",
     "recorded_by_cost",

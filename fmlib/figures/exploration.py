@@ -6,6 +6,7 @@ from statistics import fmean
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -74,6 +75,28 @@ def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[st
             ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box)
         ax.set_title(f"{name}: class named right {embedding.accuracy:.0f} %", fontsize=10)
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
+
+
+def image_map(found: exploration.Embedding, images: Tensor, size: float = 0.035) -> None:
+    """Images at their places in the plane, those left out that would cover another one.
+
+    `size` is the width of an image as a share of the map's.
+    """
+    places = found.points - found.points.min(axis=0)
+    places /= np.ptp(found.points, axis=0).max()
+    _, ax = plt.subplots(figsize=(WIDTH, WIDTH * float(places[:, 1].max() / places[:, 0].max())))
+    drawn: list[NDArray[np.float64]] = []
+    for place, image, label in zip(places, images, found.labels.tolist(), strict=False):
+        if any(np.abs(place - other).max() < size for other in drawn):
+            continue
+        drawn.append(place)
+        low, high = place - size / 2, place + size / 2
+        pixels = image.permute(1, 2, 0).clamp(0, 1).numpy().squeeze()  # (H, W, C) or (H, W)
+        ax.imshow(pixels, cmap="gray_r", vmin=0, vmax=1, extent=(low[0], high[0], low[1], high[1]))
+        edge = COLOURS[label % len(COLOURS)]
+        ax.add_patch(Rectangle((low[0], low[1]), size, size, fill=False, ec=edge, lw=1))
+    ax.set(xlim=(-size, places[:, 0].max() + size), ylim=(-size, places[:, 1].max() + size))
+    ax.set_axis_off()
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> None:
