@@ -59,7 +59,7 @@ def test_signatures_show_types_without_the_checks_of_values(signature: str, expe
     [
         ("", False, set()),
         ("https://github.com/a/b", True, {"binderhub_url", "colab_url"}),
-        ("https://git.example/a/b", True, {"binderhub_url"}),
+        ("https://gitlab.com/a/b", True, {"binderhub_url"}),
     ],
 )
 def test_buttons_are_set_by_the_address_of_the_repository(
@@ -120,3 +120,13 @@ def test_glossary_explains_what_the_first_page_links_to(html: Path) -> None:
     assert {link.split("#")[1] for link in links} <= terms
     for word in ("FGSM", "PGD", "twin", "white-box", "transfer", "interval", "control", "energy"):
         assert f"term-{word}" in terms
+
+
+def test_parameters_of_a_signature_are_lines_and_no_list_of_definitions() -> None:
+    one = '<dd><em class="sig-param"><span class="n">{}</span></em>,</dd>\n'
+    other = '<dl class="field-list simple">\n<dd>text</dd>\n</dl>'
+    context = {"body": f"<dt>f(\n<dl>\n{one.format('a')}{one.format('b')}</dl>\n)</dt>{other}"}
+    extension("accessible").mend_roles(None, "", "", context, None)
+    assert context["body"].count("<dl") == context["body"].count("</dl") == 1
+    assert context["body"].count('<span class="sig-line"><em class="sig-param">') == 2
+    assert other in context["body"]
