@@ -175,13 +175,18 @@ def test_outlier_distances() -> None:
 
 
 def test_separation_begins_with_chance() -> None:
-    table = tables.separation(43.21, 90.0, 11.0, evidence.exploration(NOWHERE))
-    assert list(table)[1:] == ["Recorded, n = 0: accuracy (%)", "This run: accuracy (%)"]
+    nothing = evidence.exploration(NOWHERE), evidence.embeddings(NOWHERE)
+    table = tables.separation(43.21, 90.0, 11.0, *nothing)
+    assert list(table)[1:] == [
+        "Recorded, n = 0, samples: accuracy (%)",
+        "Recorded, n = 0, all images: accuracy (%)",
+        "This run: accuracy (%)",
+    ]
     assert rows(table, *table) == [
-        ["always the most frequent class", DASH, "11.0"],
-        ["PCA, 2 coordinates", DASH, "43.2"],
-        ["t-SNE, 2 coordinates", DASH, DASH],
-        ["all pixels", DASH, "90.0"],
+        ["always the most frequent class", DASH, DASH, "11.0"],
+        ["PCA, 2 coordinates", DASH, DASH, "43.2"],
+        ["t-SNE, 2 coordinates", DASH, DASH, DASH],
+        ["all pixels", DASH, DASH, "90.0"],
     ]
 
 
@@ -192,11 +197,19 @@ def explorations(folder: Path) -> pd.DataFrame:
 
 
 def test_separation_of_recorded_embeddings(tmp_path: Path) -> None:
-    table = tables.separation(43.21, 90.0, 11.0, explorations(tmp_path))
-    assert table["Recorded, n = 2: accuracy (%)"].tolist() == [
+    samples = explorations(tmp_path)
+    recorded.write_all([recorded.embeddings(0)], tmp_path)
+    table = tables.separation(43.21, 90.0, 11.0, samples, evidence.embeddings(tmp_path))
+    assert table["Recorded, n = 2, samples: accuracy (%)"].tolist() == [
         DASH,
         "40.5 (40.0 to 41.0)",
         "90.5 (90.0 to 91.0)",
+        DASH,
+    ]
+    assert table["Recorded, n = 1, all images: accuracy (%)"].tolist() == [
+        DASH,
+        "42.0",
+        "96.0",
         DASH,
     ]
 
@@ -221,6 +234,30 @@ def test_errors_by_decile() -> None:
     ]  # fmt: skip
     ones = "1.00 (1.00–1.00)"
     assert found[10] == ["rank correlation", "", ones, "", ones, ""]
+
+
+def test_recorded_errors_by_decile(tmp_path: Path) -> None:
+    """A network of the second of two seeds diverged."""
+    looks = explorations(tmp_path)
+    table = tables.recorded_errors_by_decile(evidence.deciles(tmp_path), looks)
+    assert list(table) == [
+        "Decile",
+        "Recorded, n = 1 (1 diverged): training, wrong (%)",
+        "test, wrong (%)",
+        "test − training (points)",
+    ]
+    found = rows(table, *table)
+    assert found[0] == ["1", "0.00", "0.00", "+0.00"]
+    assert found[9] == ["10", "0.90", "1.80", "+0.90"]
+    assert found[10] == ["rank correlation", "0.90", "1.00", ""]
+
+
+def test_without_records_every_decile_has_a_dash() -> None:
+    nothing = evidence.deciles(NOWHERE), evidence.exploration(NOWHERE)
+    table = tables.recorded_errors_by_decile(*nothing)
+    found = rows(table, *table)
+    assert found[3] == ["4", DASH, DASH, DASH]
+    assert len(found) == 11
 
 
 def test_left_out() -> None:
@@ -668,6 +705,47 @@ def test_ways_that_diverged_are_counted() -> None:
     table = tables.ways([lost, fine])
     gone = f"{DASH} 1 of 1 diverged"
     assert rows(table, *table) == [["sum map", "after", gone, gone, "50.0", "40.0"]]
+
+
+def recorded_ways(folder: Path) -> pd.DataFrame:
+    """Two seeds, the second without its copy on maps."""
+    recorded.write_all([recorded.ways(0), recorded.ways(1, diverged=("each_map",))], folder)
+    return evidence.map_ways(folder)
+
+
+def test_recorded_ways(tmp_path: Path) -> None:
+    table = tables.recorded_ways(recorded_ways(tmp_path))
+    heads = ["Trained on", "n", "Recorded: test", "on images made alike", "train − test"]
+    assert list(table) == heads
+    alike, gap = "60.0 (60.0 to 60.0)", "6.00 (6.00 to 6.00)"
+    assert rows(table, *table) == [
+        ["none: base model", "2", "88.5 (88.0 to 89.0)", DASH, "2.00 (2.00 to 2.00)"],
+        ["each map", "1 (1 diverged)", "69.0", "60.0", "1.00"],
+        ["each map, after ReLU", "2", "77.5 (77.0 to 78.0)", alike, "3.00 (3.00 to 3.00)"],
+        ["mean of the maps", "2", "90.5 (90.0 to 91.0)", alike, "2.00 (2.00 to 2.00)"],
+        ["control: originals", "2", "89.5 (89.0 to 90.0)", DASH, gap],
+        ["control: blurred originals", "2", "87.5 (87.0 to 88.0)", alike, gap],
+        ["control: untrained maps", "2", "61.5 (61.0 to 62.0)", alike, "−1.00 (−1.00 to −1.00)"],
+    ]
+
+
+def test_recorded_way_differences(tmp_path: Path) -> None:
+    table = tables.recorded_way_differences(recorded_ways(tmp_path))
+    found = {first: rest for first, *rest in rows(table, *table)}
+    assert len(found) == len(evidence.WAY_PAIRS)
+    assert found["each map − control: originals"] == ["1 (1 diverged)", "−20.00", "−5.00"]
+    assert found["control: blurred originals − control: originals"] == [
+        "2",
+        "−2.00 (−2.00 to −2.00)",
+        "+0.00 (+0.00 to +0.00)",
+    ]
+
+
+def test_without_records_every_way_has_a_dash() -> None:
+    for table in (tables.recorded_ways, tables.recorded_way_differences):
+        found = table(evidence.map_ways(NOWHERE))
+        assert set(found["n"]) == {"0"}
+        assert {cell for row in found.iloc[:, 2:].to_numpy() for cell in row} == {DASH}
 
 
 TRIALS = [trial for seed in range(2) for trial in results.trials(seed)]

@@ -77,6 +77,24 @@ def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) 
             ax.set_title(" | ".join(wrapped(class_names[label]) for label in seen), fontsize=9)
 
 
+def perturbed_by_epsilon(
+    found: adversarial.Sweep, class_names: Sequence[str], rows: int = 4, columns: int = 7
+) -> None:
+    """The first images under FGSM by the first model as eps grows, and what each model sees."""
+    source, *_ = found.signs
+    rows = min(rows, len(found.images))
+    last = len(found.epsilons) - 1
+    steps = [round(column * last / (columns - 1)) for column in range(columns)]
+    for row, axes in enumerate(image_grid(rows, columns, 1.25 * rows)):
+        for step, ax in zip(steps, axes, strict=True):
+            eps = found.epsilons[step]
+            show_image(ax, found.images[row] + eps * found.signs[source][row])
+            seen = [int(found.seen[source, judge][row, step]) for judge in found.signs]
+            ax.set_title(" | ".join(wrapped(class_names[label]) for label in seen), fontsize=9)
+            if row == rows - 1:
+                ax.set_xlabel(f"ε = {eps:.2f}")
+
+
 def recorded_robustness(recorded: pd.DataFrame) -> None:
     """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model.
 
