@@ -130,9 +130,13 @@ def test_the_printed_page_has_the_pictures(visit: Visit) -> None:
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", DESKTOP), ("dark", DESKTOP), ("dark", PHONE)]
 )
-def test_axe_finds_nothing_serious(visit: Visit, scheme: Scheme, width: int) -> None:
-    visit.reopen(width, scheme)
-    assert findings(visit) == []
+def test_axe_finds_nothing_serious(
+    page: Path, browser: Browser, scheme: Scheme, width: int
+) -> None:
+    with browsing.visit(browser, page, width, scheme) as opened:
+        assert findings(opened) == []
+        opened.unfold()
+        assert findings(opened) == []
 
 
 def test_figures_fit_a_phone(visit: Visit) -> None:
