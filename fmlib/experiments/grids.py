@@ -254,8 +254,8 @@ def exits_grid() -> list[RunConfig]:
 
 
 def depth_grid() -> list[RunConfig]:
-    """The cache of every convolution of the deeper network, and skipping at random as often."""
-    layers = [f"conv{number}" for number in range(1, len(DEEP_WIDTHS) + 1)]
+    """The cache of the deeper network's first and last convolution, and skipping at their rates."""
+    layers = ("conv1", f"conv{len(DEEP_WIDTHS)}")
     runs = [{"condition": "plain"}]
     runs += [
         {"condition": condition, "layer": layer}
