@@ -447,7 +447,7 @@ CLAIMS = (
         where="section 8",
         chapter="caching",
         target="fig-depth-recorded",
-        rule="Final test accuracy on CIFAR-10, for each deeper convolution; partly if for some. "
+        rule="Final test accuracy on CIFAR-10, for each deeper convolution that was recorded. "
         + CONTROLLED.format("the first layer's cache", "random skipping at its own rates"),
         judge=_deeper,
         verdict=Verdict.INCONCLUSIVE,

@@ -112,6 +112,6 @@ CLAIMS = (
         rule="Neighbours in the plane name the class more often after t-SNE than after PCA.",
         judge=_embeddings,
         verdict=Verdict.REPRODUCED,
-        text="By a wide margin, and for each of the samples.",
+        text="By a wide margin, for each of the samples and with all images.",
     ),
 )

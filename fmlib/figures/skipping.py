@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
@@ -38,13 +37,8 @@ def recorded_rules(recorded: pd.DataFrame, batch_sizes: Sequence[int] = (4096, 5
         ax.axvline(0, color="0.6", lw=1)
         for place, condition in enumerate(conditions):
             found = evidence.final_differences(recorded, size, condition, "plain")
-            if values := evidence.finished(found):
-                kind = RULE_KINDS.get(condition, condition)
-                places = place + np.linspace(0.15, 0.4, len(values))
-                ax.plot(values, places, ls="none", alpha=0.5, mew=0, **look(kind, 4))
-                mean, low, high, *_ = stats.estimate(values)
-                ax.hlines(place, low, high, color=PALETTE[kind], lw=2.5)
-                ax.plot([mean], [place], ls="none", **look(kind, 7))
+            kind = RULE_KINDS.get(condition, condition)
+            mean_and_interval(ax, place, found, kind, width=0.4, turn=-1)
         ax.set_xscale("symlog", linthresh=1)
         ax.set_xticks(ticks := [-30, -5, -1, 0, 1, 5], [signed(tick) for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
