@@ -22,7 +22,7 @@ WRITTEN = [f"{part['file']}.html" for part in [{"file": TOC["root"]}, *PARTS]]
 """The pages of the table of contents, in its order."""
 CODE = ["_modules/index.html", "_modules/fmlib/caching.html"]
 """The list of the modules whose code is shown, and one of them for all."""
-PAGES = [*WRITTEN, *CODE, "genindex.html", "py-modindex.html", "search.html"]
+PAGES = [*WRITTEN, *CODE, "genindex.html", "search.html"]
 """All pages but the code of the other modules, and `index.html`, which leads to the first one."""
 
 

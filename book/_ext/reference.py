@@ -28,7 +28,8 @@ SETTINGS: dict[str, Any] = {
     "napoleon_use_ivar": True,  # pydantic's fields are described once, with their class
     "napoleon_use_param": False,  # several parameters may share a description
     "add_module_names": False,
-    "modindex_common_prefix": ["fmlib."],
+    "html_domain_indices": False,  # its table of modules has no heads, and says nothing new
+    "viewcode_follow_imported_members": False,  # a type's alias belongs to us, not to Python
     "nitpick_ignore_regex": [
         # Types of other packages are named without a link: their references are on other servers.
         ("py:exc", r"BrokenExecutor"),
