@@ -213,8 +213,8 @@ CLAIMS = (
         "loss became undefined. In the other rows the gap changes by no more than it differs "
         "between seeds; a change of the published size is ruled out on Fashion-MNIST. On MNIST the"
         " map models have lost accuracy on training and on test images alike. With inputs of 0 to 1"
-        " the gap narrows by a fraction of a point, not surely beyond that of the control, and test "
-        "accuracy falls.",
+        " the gap narrows by a fraction of a point, not surely beyond that of the control, and "
+        "test accuracy falls.",
     ),
     Claim(
         id="better-test",
