@@ -22,7 +22,7 @@ endif
 SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
 CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness \
-	what_we_found claims provenance
+	what_we_found claims provenance use_it
 RUNS := $(CHAPTERS:%=run-%)
 
 # What is being made; it takes the place of what was there when it is complete, and not before.
@@ -41,7 +41,7 @@ NBVAL = $(PY) -m pytest -q --nbval --nbval-current-env -p no:cacheprovider \
 RECOMPUTE = $(PY) -m fmlib audit 'mnist-3000-*'
 
 .DEFAULT_GOAL := help
-.PHONY: help env book chapters test check audit bench clean $(RUNS)
+.PHONY: help env book pdf chapters test check audit bench clean $(RUNS)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -69,6 +69,9 @@ book: $(INSTALLED) ## run every chapter anew and build the web pages; book/ stay
 		mv $(SOURCE)/_build/html _build/html
 	@rm -rf _build/replaced
 	@echo "$(CURDIR)/_build/html/index.html"
+
+pdf: $(INSTALLED) ## print the pages of `make book` into one file (needs Chrome or Chromium)
+	@exec $(PY) -m tools.pdf _build/html _build/book.pdf
 
 chapters: $(INSTALLED) ## run every chapter anew and renew the notebooks in book/ and the README's table
 	@rm -rf $(RENEWED)
@@ -105,4 +108,4 @@ bench: $(INSTALLED) ## measure times and memory against peers' (most of an hour;
 clean: ## remove everything built, and the tools' caches
 	rm -rf _build book/*.failed.ipynb .fmlib-*.part */.fmlib-*.part */*/.fmlib-*.part
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find fmlib benchmarks tests book -name __pycache__ -type d -prune -exec rm -rf {} +
+	find fmlib benchmarks tests tools book -name __pycache__ -type d -prune -exec rm -rf {} +

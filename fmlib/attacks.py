@@ -28,13 +28,19 @@ def gradient_sign(
 
     Returns:
         (N, C, H, W) of -1, 0 and 1.
+
+    Raises:
+        ValueError: a model that does not return log-probabilities.
     """
-    signs = []
+    signs: list[Tensor] = []
     chunk = chunk or chunk_size(images)
     with evaluating(model):
         for part, target in zip(images.split(chunk), labels.split(chunk), strict=True):
             pixels = part.detach().clone().requires_grad_()
-            loss = F.nll_loss(model(pixels), target, reduction="sum")
+            outputs = model(pixels)  # (n, classes)
+            if not signs:
+                check_log_probabilities(outputs)
+            loss = F.nll_loss(outputs, target, reduction="sum")
             signs.append(torch.autograd.grad(loss, pixels)[0].sign())
     return torch.cat(signs)
 
@@ -90,7 +96,7 @@ def pgd(
         start: (N, C, H, W) within eps of the images; None starts at the images.
 
     Returns:
-        (N, C, H, W) within eps of the images and within [0, 1]: where the last step leads.
+        (N, C, H, W) within eps of the images and within [0, 1], where the last step leads.
     """
     check_eps(eps)
     check_at_least_1(steps=steps)
@@ -209,7 +215,7 @@ def released_perturbation(model: nn.Module, images: Tensor, labels: Tensor, eps:
     every inked pixel becomes 1 of 255.  With eps = 0 only the clamp is left: its control.
 
     Returns:
-        (N, C, H, W): clamp(255 images + eps sign, 0, 1) / 255.
+        (N, C, H, W), clamp(255 images + eps sign, 0, 1) / 255.
     """
     return add_signs_as_released(images, gradient_sign(model, images, labels), eps)
 
@@ -218,6 +224,19 @@ def add_signs_as_released(images: Tensor, signs: Tensor, eps: float) -> Tensor:
     """The released counterpart of `add_signs`: clamp(255 images + eps signs, 0, 1) / 255."""
     check_eps(eps)
     return (255 * images + eps * signs).clamp(0, 1) / 255
+
+
+def check_log_probabilities(outputs: Tensor) -> None:
+    """Refuse a model's outputs (N, classes) if they are something else, such as logits.
+
+    Undefined ones pass: they say that a training has diverged.
+    """
+    totals = outputs.detach().exp().sum(dim=1)
+    if ((totals - 1).abs() > 0.1).any():
+        raise ValueError(
+            "the model's outputs are no log-probabilities: the probabilities of an image add up to "
+            f"{totals.max().item():.3g}; let the model end in nn.LogSoftmax(dim=1)"
+        )
 
 
 def check_eps(eps: float) -> float:

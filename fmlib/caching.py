@@ -72,6 +72,7 @@ class CacheConfig(BaseModel):
 
 
 RELEASED = CacheConfig()
+"""The reading of the released code."""
 PRINTED = CacheConfig(
     layer="both",
     vector="product",
@@ -83,7 +84,9 @@ PRINTED = CacheConfig(
     reset="never",
     missing_class="ignore",
 )
+"""The reading of the paper as printed."""
 PRESETS = {"released": RELEASED, "printed": PRINTED}
+"""The two readings by name."""
 
 
 class Batch(NamedTuple):
@@ -147,6 +150,7 @@ HITS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "below": torch.le,
     "nearest": lambda similarity, threshold: ~similarity.isnan(),
 }
+"""Which images are hits, from similarities to their own class and its thresholds, both (N,)."""
 UPDATES = {"exact": _exact_update, "printed": _printed_update}
 THRESHOLDS = {
     "running": _running_threshold,
@@ -254,7 +258,7 @@ def _patch_function(
 class FeatureCache(nn.Module):
     """One mean feature vector and one threshold per class; skips images that match them.
 
-    A policy for `fmlib.training.fit`; in any other training loop it is three lines more:
+    A policy for `fmlib.training.fit`; in any other training loop it is three lines more::
 
         cache = FeatureCache(model, n_classes=10)
         for epoch in range(epochs):
@@ -266,10 +270,12 @@ class FeatureCache(nn.Module):
                 cache.after_step(images, labels, kept)       # 3
 
     Args:
-        model: the network in training, a sequence of named layers; it is only looked at.
+        model: the network in training, any with named layers that `fmlib.features.extractor`
+            takes; it is only looked at.
         n_classes: number of classes.
         config: the reading of the method.
-        image_shape: channels, height and width; not needed where `images` are given.
+        image_shape: channels, height and width, needed for other images than 28x28 grey ones
+            where `images` are not given.
         images: (N, C, H, W) the training set, if `keep` and `after_step` are given the very same
             and positions in it; to remember hits, and for speed (`vector_function`).
 

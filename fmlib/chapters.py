@@ -52,8 +52,9 @@ PAGES = {
     "what_we_found": "what_we_found.ipynb",
     "claims": "claims.ipynb",
     "provenance": "provenance.ipynb",
+    "use_it": "use_it.ipynb",
 }
-"""Notebooks without parameters: what the records say, in short and in full, and their making."""
+"""Notebooks without parameters: what the records say, their making, and a loop of one's own."""
 
 
 class ChapterError(Exception):
@@ -225,10 +226,23 @@ def scrub(path: Path) -> None:
         cell["id"] = f"cell-{number}"
         for key in ("papermill", "execution"):
             cell["metadata"].pop(key, None)
+        if "outputs" in cell:
+            cell["outputs"] = _joined(cell["outputs"])
         if not cell["metadata"].get("tags", True):
             del cell["metadata"]["tags"]
     text = json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Outputs with what was printed in a row in one: in how many parts it came depends on time."""
+    joined: list[dict[str, Any]] = []
+    for output in outputs:
+        if joined and "name" in output and output["name"] == joined[-1].get("name"):
+            joined[-1]["text"] = [*joined[-1]["text"], *output["text"]]
+        else:
+            joined.append(output)
+    return joined
 
 
 README = BOOK.parent / "README.md"

@@ -11,6 +11,7 @@ import lzma
 import os
 import tarfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,7 @@ OBJECTS = (
     "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 CLASS_NAMES = {"mnist": DIGITS, "fashion-mnist": GARMENTS, "cifar10": OBJECTS}
+"""The classes of each dataset, in the order of their numbers."""
 FOLDER_PREFIX = "image-folder:"
 
 _BUNDLED = Path(__file__).parent / "bundled"
@@ -176,8 +178,7 @@ def _read(
         train, test = _read_bundled(_BUNDLED / f"{name}.npz.xz", _BUNDLED_SHA256[name])
         if n_train <= len(train[1]) and n_test <= len(test[1]):
             return train, test, CLASS_NAMES[name], "bundled subset"
-    reader = _read_cifar10 if name == "cifar10" else _read_idx_dataset
-    train, test, origin = reader(name)
+    train, test, origin = READERS[name](name)
     return train, test, CLASS_NAMES[name], origin
 
 
@@ -345,6 +346,17 @@ def _stack(entries: list[tuple[str, int, NDArray[np.uint8]]]) -> Arrays:
     entries.sort(key=lambda entry: entry[:2])
     images = np.stack([pixels for *_, pixels in entries])  # (N, C, H, W)
     return images, np.array([label for _, label, _ in entries], np.uint8)
+
+
+READERS: dict[str, Callable[[str], tuple[Arrays, Arrays, str]]] = {
+    "mnist": _read_idx_dataset,
+    "fashion-mnist": _read_idx_dataset,
+    "cifar10": _read_cifar10,
+}
+"""What reads each dataset in full and returns training and test arrays and their origin.
+
+Arrays are images (N, C, H, W), 0 to 255, and labels (N,), both of bytes.
+"""
 
 
 def _read_image_folder(root: Path) -> tuple[Arrays, Arrays, tuple[str, ...], str]:

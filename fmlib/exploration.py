@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from fmlib.models import chunk_size
 
@@ -163,3 +164,15 @@ def knn_accuracy(points: Points, labels: Tensor, neighbours: int = 10, folds: in
 
     classifier = KNeighborsClassifier(n_neighbors=neighbours)
     return 100 * float(cross_val_score(classifier, points, labels.numpy(), cv=folds).mean())
+
+
+def named_by_neighbours(points: Points, labels: Tensor, neighbours: int = 10) -> Tensor:
+    """The most frequent class among each point's nearest neighbours; the lowest of equal ones.
+
+    Takes points (N, D) and labels (N,); returns (N,).  No point is a neighbour of itself.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=neighbours).fit(points)
+    around = labels[torch.from_numpy(nearest.kneighbors(return_distance=False))]  # (N, neighbours)
+    return one_hot(around, int(labels.max()) + 1).sum(dim=1).argmax(dim=1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib import torchvision_compat as torchvision_compat  # must precede torchvision
-from fmlib.models import chunk_size
+from fmlib.models import chunk_size, evaluating
 
 Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -21,33 +21,62 @@ Moments = Callable[[Tensor], tuple[Tensor, Tensor]]
 def extractor(model: nn.Module, layers: list[str]) -> nn.Module:
     """A module that returns the outputs of the named layers and computes no further.
 
-    It shares the weights of `model`, so it always sees the current ones.
+    It shares the weights of `model`, so it always sees the current ones.  The model computes as
+    in evaluation, whatever mode it is in: looking leaves its layers as they were.
 
     Args:
         model: any model that torchvision's feature extraction can trace.
-        layers: names of layers, such as `conv1`.
+        layers: names of layers, such as `conv1`, or `block.conv1` for one within another.
 
     Raises:
-        ValueError: a layer that does not exist; the message lists those that do.
+        ValueError: a layer that does not exist; the message lists those that do.  Or a model
+            that cannot be traced, since it decides by the values of tensors what to compute.
     """
     # Imported here: it takes seconds, and mistakes in a user's settings are found without it.
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    known = [name for name, _ in model.named_children()]
+    known = _layers(model)
     for layer in layers:
         if layer not in known:
             raise ValueError(f"layer {layer!r} does not exist; choose from {', '.join(known)}")
-    graph: nn.Module = create_feature_extractor(model, return_nodes=list(layers))
-    return graph
+    try:
+        with evaluating(model):
+            return _Evaluated(create_feature_extractor(model, return_nodes=list(layers)))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the model cannot be traced to {', '.join(layers)} ({error}); give the part of it "
+            "that holds these layers and takes the images"
+        ) from error
+
+
+class _Evaluated(nn.Module):
+    """A module that computes as in evaluation, in whatever mode the layers are that it shares."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Outputs by name for images (N, C, H, W)."""
+        with evaluating(self.graph):
+            outputs: dict[str, Tensor] = self.graph(images)
+        return outputs
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Every layer of a model by name, those within others included."""
+    return {name: layer for name, layer in model.named_modules() if name}
 
 
 def activation_after(model: nn.Module, layer: str) -> nn.Module:
-    """The activation that the model applies next after a layer (pooling may stand between)."""
-    names = [name for name, _ in model.named_children()]
-    following = list(model.children())[names.index(layer) + 1 :]
-    for module in following:
-        if isinstance(module, nn.ReLU | nn.LeakyReLU):
-            return module
+    """The activation that the model applies next after a layer (pooling may stand between).
+
+    Next in the order in which the model lists its layers.
+    """
+    layers = _layers(model)
+    for name in list(layers)[list(layers).index(layer) + 1 :]:
+        if isinstance(layers[name], nn.ReLU | nn.LeakyReLU) and not name.startswith(f"{layer}."):
+            return layers[name]
     raise ValueError(f"no activation follows layer {layer!r}; choose an earlier layer")
 
 
@@ -144,7 +173,7 @@ def patch_statistics(conv: nn.Conv2d, inputs: Tensor) -> Tensor:
         inputs: (N, C, H, W) as the convolution takes them.
 
     Returns:
-        (N, D (D + 3) / 2), D the numbers in a patch: D means, then the unbiased covariances.
+        (N, D (D + 3) / 2), D means and then the unbiased covariances; a patch has D numbers.
     """
     (height, width), (down, right) = conv.kernel_size, conv.stride
     rows, columns = (int(p) for p in conv.padding)
@@ -187,12 +216,14 @@ MOMENTS: dict[str, Moments] = {
     "printed": printed_moments,
     "standard": standard_moments,
 }
+"""Mean and deviation (N, maps) of maps (N, maps, P, Q), by the name of the reading."""
 VECTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "pairs": _pairs,
     "product": lambda mean, deviation: mean * deviation,
     "mean": lambda mean, deviation: mean,
     "deviation": lambda mean, deviation: deviation,
 }
+"""Feature vectors (N, D) of means and deviations (N, maps), by name."""
 
 
 def feature_vectors(maps: Tensor, moments: str = "released", vector: str = "pairs") -> Tensor:

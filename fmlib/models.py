@@ -219,6 +219,7 @@ NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
     "fashion_cnn": fashion_cnn,
     "deep_cnn": deep_cnn,
 }
+"""The networks by name."""
 
 
 @contextmanager
@@ -227,6 +228,18 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and restore the mode of every layer afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def parameter_count(model: nn.Module) -> int:

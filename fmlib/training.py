@@ -2,8 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,13 +11,26 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fmlib.models import chunk_size
+from fmlib.models import evaluating as evaluating
 
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
 
 
 class TrainConfig(BaseModel):
-    """Settings of one training run; the defaults are those of anand2022."""
+    """Settings of one training run; the defaults are those of anand2022.
+
+    Attributes:
+        epochs: how often every image is visited.
+        batch_size: images of one step, before a policy leaves some of them out.
+        learning_rate: step size of SGD.
+        momentum: of SGD.
+        seed: orders the batches.
+        device: `cpu` or `cuda`.
+        micro_batch: images computed at a time; None: `fmlib.models.chunk_size`.
+        bf16: compute convolutions and linear layers in bfloat16.
+        progress: show a bar.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,8 +48,17 @@ class TrainConfig(BaseModel):
 class EpochResult(BaseModel):
     """What happened in one epoch; per-class numbers are ordered by class.
 
-    Accuracies are in percent.  `seconds` is the time of training alone: look-ups of the
-    policy are included, evaluation is not.
+    Attributes:
+        epoch: its number, from 1.
+        loss: mean over the steps; None if it is not a finite number.
+        test_accuracy: in percent; None where none was measured.
+        seen: images visited.
+        trained: images trained on.
+        seen_per_class: images visited.
+        skipped_per_class: images that the policy left out.
+        steps: number of steps taken.
+        seconds: time of training alone; look-ups of the policy are included, evaluation is not.
+        policy: what the policy reports.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +81,13 @@ class EpochResult(BaseModel):
 
 
 class Divergence(BaseModel):
-    """Where a run stopped because its loss was no longer a finite number."""
+    """Where a run stopped because its loss was no longer a finite number.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        step: number of the step in that epoch, from 1.
+        loss: what the loss was, `nan` or `inf`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -146,6 +172,10 @@ def fit(
     Returns:
         The history.  A NaN or infinite loss ends the run before the weights are touched;
         the history then says at which step.
+
+    Raises:
+        ValueError: images and labels that do not fit, a device that is not there, a model that
+            does not return log-probabilities.
     """
     images, labels = prepare(images, labels, config)
     model.to(images.device).train()
@@ -219,6 +249,11 @@ def _step(
         weighing = policy if isinstance(policy, Weighing) else None
         loss = _add_gradients(model, images, labels, chosen, weighing, config)
         counter.add_loss(loss)
+        if loss < 0:
+            raise ValueError(
+                f"the loss is {loss:.3g}, below 0, so that the model's outputs are no "
+                "log-probabilities; let the model end in nn.LogSoftmax(dim=1)"
+            )
         if not math.isfinite(loss):
             return loss
         optimizer.step()
@@ -301,18 +336,6 @@ def check_device(name: str) -> torch.device:
     if name.split(":")[0] not in available:
         raise ValueError(f"device {name!r} is not available; choose one of {', '.join(available)}")
     return torch.device(name)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and restore the mode of every layer afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @torch.no_grad()

@@ -10,6 +10,9 @@ from fmlib.experiments.adversarial_robustness import (
     PGD_ON,
     TWINS,
     VICTIMS,
+    Attacks,
+    AttacksRun,
+    Judgement,
     Outcome,
     Robustness,
     RobustnessRun,
@@ -25,17 +28,28 @@ from fmlib.experiments.caching import (
 )
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun, RecordedExit
-from fmlib.experiments.exploration import Exploration, ExplorationRun
+from fmlib.experiments.exploration import (
+    Embeddings,
+    EmbeddingsRun,
+    Exploration,
+    ExplorationRun,
+)
 from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
     MapRun,
+    Model,
+    RecordedWay,
     Trial,
     Trials,
     UndefinedLossRun,
+    Ways,
+    WaysRun,
+    WayTrained,
 )
+from fmlib.experiments.grids import GENTLE, MAP_WAYS
 from fmlib.experiments.skipping import SkippingRun
-from fmlib.training import EpochResult, History
+from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
 
 NEAREST = RELEASED.model_copy(update={"hit": "nearest"})
@@ -68,7 +82,11 @@ def caching(
     if condition == "random":
         config["rates"] = ((0.25, 0.0),)
     trained = 60_000 - skipped
-    policy = {"hits": [skipped, 0], "misses": [40_000 - skipped, 15_904], "trained": [trained]}
+    policy: Report = {
+        "hits": [skipped, 0],
+        "misses": [40_000 - skipped, 15_904],
+        "trained": [trained],
+    }
     policy |= {"threshold": [0.8, None], "similarity": [0.98, 0.99]}
     epochs = [
         EpochResult(
@@ -126,7 +144,7 @@ def exits(seed: int, dataset: str = "mnist") -> Made:
     """Two layers: at the first 80 % leave, 30 % (plus the seed) of them named right; then none."""
     first = {"hits": 80.0, "precision": 30.0 + seed, "network_on_hits": 98.0, "accuracy": 40.0}
     none = {"hits": 0.0, "precision": None, "network_on_hits": None, "accuracy": 98.0}
-    layers = {"conv1": first, "conv2": none}
+    layers: dict[str, dict[str, float | None]] = {"conv1": {**first}, "conv2": {**none}}
     found = {
         name: RecordedExit.model_validate({**values, "nearest": 35.0, "saved": 60.0})
         for name, values in layers.items()
@@ -136,11 +154,17 @@ def exits(seed: int, dataset: str = "mnist") -> Made:
 
 
 def exploration(seed: int, diverged: int = 0) -> Made:
-    """PCA 40, t-SNE 90, control 20 points better on the outlying (plus the seed)."""
+    """PCA 40, t-SNE 90, control 20 points better on the outlying (plus the seed).
+
+    Errors rise by a tenth per decile in training, by two in test.
+    """
     result = Exploration(
         neighbours={"PCA": 40.0 + seed, "t-SNE": 90.0 + seed},
         nearest_centroid=82.0,
-        error_rates={"train": [1.0] * 10, "test": [2.0] * 10},
+        error_rates={
+            "train": [0.1 * decile + seed for decile in range(10)],
+            "test": [0.2 * decile + seed for decile in range(10)],
+        },
         trends={"train": 0.9, "test": 1.0},
         accuracies={
             "the outlying": {"no outliers": 60.0 + seed, "control": 80.0 + 2 * seed},
@@ -149,6 +173,12 @@ def exploration(seed: int, diverged: int = 0) -> Made:
         diverged=diverged,
     )
     return "exploration", ExplorationRun(seed=seed, **FULL), result
+
+
+def embeddings(seed: int) -> Made:
+    """All images: PCA 42 whatever the seed, t-SNE 96 (plus the seed)."""
+    result = Embeddings(neighbours={"PCA": 42.0, "t-SNE": 96.0 + seed})
+    return "embeddings", EmbeddingsRun(seed=seed, **FULL), result
 
 
 def stages(seed: int, batch_size: int = 64, lowest: float = 0.8) -> Made:
@@ -197,6 +227,35 @@ def maps(
     return "feature_map_regularization", config, result
 
 
+WAYS: dict[RecordedWay, tuple[float, float]] = {
+    "each_map": results.ACCURACIES["maps"],
+    "each_map after": (80.0, 77.0),
+    "mean_map": (92.0, 90.0),
+    "originals": results.ACCURACIES["originals"],
+    "blurred": results.ACCURACIES["blurred"],
+    "untrained": results.ACCURACIES["untrained"],
+}
+"""Train and test accuracy of what `ways` trained, to which its seed is added."""
+
+
+def ways(seed: int, diverged: tuple[RecordedWay, ...] = ()) -> Made:
+    """Base 90 and 88, ways as `WAYS` after two epochs (plus the seed), the first 50 %."""
+    trained = {
+        way: WayTrained(
+            tests=(50.0 + seed, test + seed),
+            losses=(1.0, None if way in diverged else 0.5),
+            after=Accuracy(train=train + seed, test=test + seed),
+            on_made=60.0,
+            divergence=results.DIVERGENCE if way in diverged else None,
+        )
+        for way, (train, test) in WAYS.items()
+    }
+    base = Accuracy(train=90.0 + seed, test=88.0 + seed)
+    result = Ways(base=base, roughness=(0.8, 0.4), sigma=1.5, trained=trained)
+    config = {**FULL, "ways": MAP_WAYS, "seed": seed, **GENTLE}
+    return "map_ways", WaysRun.model_validate(config), result
+
+
 MODELS: tuple[Victim, ...] = (*VICTIMS, *TWINS)
 LEVELS = dict(zip(MODELS, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
 
@@ -232,6 +291,43 @@ def without_map_model(whole: Made) -> Made:
     """What `robustness` made, if training on the maps had met an undefined loss."""
     experiment, config, result = whole
     return experiment, config, result.model_copy(update={"maps_divergence": results.DIVERGENCE})
+
+
+def attacks(seed: int, lost: Iterable[Model] = (), **settings: Any) -> Made:
+    """Base model and copies at 40, 30, 50, 60 and 70 % (plus the seed), 20 more unchanged.
+
+    By a strong attack on itself each loses 10, the untrained maps' model 10 times the seed too.
+    The base model is alone right about 1 image against the map model, that about 10 against the
+    base model and 12 against the originals, and so on (plus the seed).  The `lost` diverged.
+    """
+    places = {model: place for place, model in enumerate(results.ACCURACIES)}
+    level = dict(zip(places, (40.0, 30.0, 50.0, 60.0, 70.0), strict=True))
+
+    def judged(kind: Any, eps: float) -> Judgement:
+        strong = kind in ("own restarts", "own squares")
+        up = {"unchanged": 20.0}.get(kind, -10.0 if strong else 0.0) + seed
+        accuracy = {model: value + up for model, value in level.items()}
+        accuracy["untrained"] -= 10 * seed * strong
+        only = {
+            one: {other: 10 * i + j + seed for other, j in places.items() if other != one}
+            for one, i in places.items()
+        }
+        n = 500 if strong else 10_000
+        return Judgement(perturbation=kind, eps=eps, n=n, accuracy=accuracy, only=only)
+
+    kinds: dict[str, tuple[float, ...]] = {"unchanged": (0.0,)}
+    kinds |= dict.fromkeys(("sign noise", "fgsm on base", "own fgsm"), (0.15, 0.25, 1.0))
+    kinds |= dict.fromkeys(("own restarts", "own squares"), (0.15, 0.25))
+    result = Attacks(
+        test_accuracy={model: value + 25 + seed for model, value in level.items()},
+        judgements=tuple(judged(kind, eps) for kind, sizes in kinds.items() for eps in sizes),
+        chance=11.0,
+        sigma=1.5,
+        divergences=dict.fromkeys(lost, results.DIVERGENCE),
+    )
+    settings = {"dataset": "mnist", "n_train": 50_000, "input_scale": "unit", **settings}
+    config = AttacksRun(seed=seed, **settings)
+    return "attacks", config, result
 
 
 def undefined_losses(seed: int, base: bool = True) -> Made:

@@ -11,6 +11,7 @@ from fmlib.experiments.adversarial_robustness import (
     Outcome,
     Perturbation,
     Robustness,
+    Sweep,
     Victim,
 )
 from fmlib.experiments.caching import (
@@ -26,7 +27,7 @@ from fmlib.experiments.caching import (
 from fmlib.experiments.exploration import Distances, Embedding, Group, Maps, OutlierRun
 from fmlib.experiments.feature_map_regularization import MODELS, Accuracy, Model, Row, Trial, WayRun
 from fmlib.exploration import Errors
-from fmlib.training import Divergence, EpochResult, History
+from fmlib.training import Divergence, EpochResult, History, Report
 from tests import toy
 
 EVIL = ("<img src=x onerror=alert(1)>", "a|b$c$ *d*")
@@ -313,4 +314,38 @@ def examples() -> Examples:
         images(2, 3, 1, 4, 4),
         torch.tensor([0, 1, 0]),
         dict.fromkeys(victims, seen),
+        sweep(),
     )
+
+
+def sweep() -> Sweep:
+    """Three images of two classes at three eps, all named right but for the last eps.
+
+    There the base model is wrong about all under its own gradient, which is +1 everywhere; that
+    of the map model is -1, and misleads neither.
+    """
+    shape, labels = (3, 1, 4, 4), torch.tensor([0, 1, 0])
+    victims: tuple[Victim, ...] = ("base", "maps")
+    right = labels[:, None].expand(3, 3)  # (images, eps)
+    wrong = torch.tensor([[0, 0, 1], [1, 1, 0], [0, 0, 1]])
+    pairs = [(a, b) for a in victims for b in victims]
+    return Sweep(
+        images(*shape),
+        labels,
+        (0.0, 0.1, 0.2),
+        {"base": torch.ones(shape), "maps": -torch.ones(shape)},
+        {pair: wrong if pair == ("base", "base") else right for pair in pairs},
+        dict.fromkeys(pairs, torch.tensor([[0.994, 0.75, 0.5]] * 3, dtype=torch.float64)),
+    )
+
+
+def cached_run() -> Run:
+    """Two epochs of a cache; the second has no similarity for the last class."""
+    whole = history([50.0, 60.0], skipped=30)
+    reports: list[Report] = [
+        {"threshold": [0.25, 0.5], "similarity": [0.99, 0.98765]},
+        {"threshold": [0.75, None], "similarity": [0.999, None]},
+    ]
+    pairs = zip(whole.epochs, reports, strict=True)
+    epochs = tuple(epoch.model_copy(update={"policy": report}) for epoch, report in pairs)
+    return Run(history=History(epochs=epochs), train_accuracy=None, test_accuracy=60.0)

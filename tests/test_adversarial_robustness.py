@@ -170,3 +170,41 @@ def test_only_by_hand() -> None:
 def test_recorded_attacks_refuse(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AttacksRun.model_validate({**SMALL, **values})
+
+
+# --- growing eps --------------------------------------------------------------------------
+
+
+def test_a_sweep_turns_answers_where_eps_outgrows_the_margin() -> None:
+    """Rows of 0.7 and 0.3 change places at eps 0.2, by a gradient that the other model reverses."""
+    open_one, reverse = toy.linear_net(ROWS), toy.linear_net(ROWS[::-1])
+    images, labels = half_bright(4)
+    models: dict[Victim, nn.Sequential] = {"base": open_one, "maps": reverse}
+    trained = Trained(models, images, labels, dict.fromkeys(models, 0.0), None)
+    found = adversarial_robustness.sweep(trained, images, labels, 0.3)
+    assert found.epsilons[:3] == (0.0, 0.01, 0.02)
+    assert found.epsilons[-1] == 0.3
+    right = found.seen["base", "base"] == labels[:, None]
+    assert right[:, :20].all()
+    assert not right[:, 21:].any()
+    assert (found.signs["base"] == -found.signs["maps"]).all()
+    assert (found.seen["maps", "base"] == labels[:, None]).all()
+    assert (found.seen["base", "maps"] != found.seen["base", "base"])[:, :20].all()
+    # Class sums are +-0.8 at first and sure to 1 / (1 + exp(-1.6)).
+    first = torch.full((4,), 1.6, dtype=toy.DTYPE).sigmoid()
+    assert found.sure["base", "base"][:, 0] == pytest.approx(first)
+
+
+def test_the_examples_of_the_chapter_are_those_of_the_sweep() -> None:
+    settings = chapters.settings("adversarial_robustness", "smoke", queries=1)
+    trained = adversarial_robustness.train(settings, seed=0)
+    found = adversarial_robustness._examples(trained, settings, seed=0)
+    assert torch.equal(found.sweep.images, found.images[0])
+    eps = found.sweep.epsilons.index(max(settings.epsilons))
+    rows: dict[Victim, str] = {"base": "FGSM by base model", "maps": "FGSM by map model"}
+    for model in rows:
+        assert torch.equal(found.sweep.seen["base", model][:, 0], found.predictions[model][0])
+    for source, row in rows.items():
+        for judge in rows:
+            seen = found.sweep.seen[source, judge][:, eps]
+            assert torch.equal(seen, found.predictions[judge][found.kinds.index(row)])

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.slow
 
 # The least number of numbered figures and tables on each chapter's page.
 EXPECTED = {
-    "01_exploration": {"figures": 7, "tables": 6},
+    "01_exploration": {"figures": 8, "tables": 8},
     "02_caching": {"figures": 10, "tables": 18},
-    "03_feature_map_regularization": {"figures": 6, "tables": 7},
+    "03_feature_map_regularization": {"figures": 8, "tables": 10},
     "04_adversarial_robustness": {"figures": 4, "tables": 9},
 }
 CHAPTERS = list(EXPECTED)
@@ -72,7 +72,8 @@ def test_solutions_are_folded_up(html: Path, chapter: str) -> None:
 
 def test_every_page_is_known_to_the_tests(html: Path) -> None:
     built = {path.relative_to(html).as_posix() for path, _ in pages(html)}
-    assert built == {*website.PAGES, "index.html"}
+    code = {name for name in built if name.startswith("_modules/fmlib/")}
+    assert built - code == {*website.PAGES, "index.html"} - code
 
 
 def test_a_reference_of_each_kind_is_found() -> None:

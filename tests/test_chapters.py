@@ -526,6 +526,26 @@ def test_scrub_removes_what_differs_between_equal_runs(tmp_path: Path) -> None:
     assert found["cells"][0]["outputs"] == _executed(0)["cells"][0]["outputs"]
 
 
+def test_scrub_joins_what_was_printed_in_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "run.ipynb"
+    notebook = _executed(0)
+    printed = {"output_type": "stream", "name": "stdout"}
+    picture = {"output_type": "display_data", "data": {}, "metadata": {}}
+    notebook["cells"][0]["outputs"] = [
+        *(printed | {"text": ["1\n"]}, printed | {"text": ["2\n", "3"]}, picture),
+        *(printed | {"text": ["1\n"]}, printed | {"name": "stderr", "text": ["1\n"]}),
+    ]
+    path.write_text(json.dumps(notebook))
+    chapters.scrub(path)
+    outputs = json.loads(path.read_text(encoding="utf-8"))["cells"][0]["outputs"]
+    assert [output.get("text") for output in outputs] == [
+        ["1\n", "2\n", "3"],
+        None,
+        ["1\n"],
+        ["1\n"],
+    ]
+
+
 def test_scrub_keeps_results_that_differ(tmp_path: Path) -> None:
     path = tmp_path / "run.ipynb"
     changed = _executed(0)

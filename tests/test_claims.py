@@ -9,7 +9,7 @@ import pytest
 from fmlib import chapters, claims, evidence, evidence_tables, published
 from fmlib.claims import feature_map_regularization
 from fmlib.verdicts import Verdict
-from tests import made_up
+from tests import made_up, recorded
 
 R, P, N = Verdict.REPRODUCED, Verdict.PARTLY, Verdict.NOT_REPRODUCED
 U = Verdict.INCONCLUSIVE
@@ -295,16 +295,16 @@ def test_without_records_only_what_needs_none_is_judged(tmp_path: Path) -> None:
 def test_deleting_a_record_lowers_n(tmp_path: Path) -> None:
     runs(tmp_path, 90, 92, 91)
 
-    def recorded() -> tuple[int, str, int]:
+    def counts() -> tuple[int, str, int]:
         judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "better-4096")
         found = judged.measured[0].found
         assert found is not None
         cell = evidence_tables.verdicts([judged])["Recorded"].item()
         return found.n, cell, len(judged.records)
 
-    assert recorded() == (3, "+2.0 (+1.9 to +2.1), n = 3", 9)
+    assert counts() == (3, "+2.0 (+1.9 to +2.1), n = 3", 9)
     next((tmp_path / "caching").glob("*cached-seed-0*")).unlink()
-    assert recorded() == (2, "+2.0 (+2.0 to +2.1), n = 2", 8)  # the mean is 2.05
+    assert counts() == (2, "+2.0 (+2.0 to +2.1), n = 2", 8)  # the mean is 2.05
 
 
 def test_an_edited_record_is_left_out(tmp_path: Path) -> None:
@@ -354,6 +354,38 @@ def test_numbers_behind_a_verdict(tmp_path: Path) -> None:
     assert list(table["Recorded"]) == ["+2.0 (+1.9 to +2.1), n = 3", "+1.0 (+0.9 to +1.1), n = 3"]
     assert list(table["Effect size"]) == ["+20.0", "+10.0"]  # means over a deviation of 0.1
     assert [q.startswith("*control:*") for q in table["Quantity"]] == [False, True]
+
+
+def test_further_runs_stand_beside_a_claim_as_context(tmp_path: Path) -> None:
+    """The copy on maps of one of three seeds diverged."""
+    made = [recorded.ways(seed, diverged=("each_map",) if seed == 1 else ()) for seed in SEEDS]
+    recorded.write_all([*made, recorded.embeddings(0)], tmp_path)
+    found = {
+        j.claim.id: [
+            (m.found.mean, m.found.n) for m in j.measured if m.role == "context" and m.found
+        ]
+        for j in claims.judge(results=tmp_path)
+    }
+    assert found["better-test"] == [(-19, 2), (-20, 2)]
+    assert found["regularize"] == [(-1, 2), (-5, 2)]
+    assert found["more-epochs"] == [(19, 2)]
+    assert found["t-sne"] == [(54, 1)]
+
+
+def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
+    """Two seeds of map models 10 points below the base model, 40 below the untrained maps'."""
+    perturbed(0, 0, fgsm=20, twin=5, own=5)(tmp_path)
+    plain = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
+    gentler = [recorded.attacks(seed) for seed in range(2)]
+    recorded.write_all([*gentler, recorded.attacks(0, input_scale="255")], tmp_path)
+    judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "robust")
+    assert judged.verdict == plain.verdict
+    known = [m for m in judged.measured if m.quantity.startswith("inputs 0 to 1") and m.found]
+    assert {m.role for m in known} == {"context"}
+    assert [m.found and (m.found.mean, m.found.n) for m in known] == 2 * [
+        (-10, 2), (-40, 2), (-10, 2), (-10, 2)
+    ]  # fmt: skip
+    assert len(judged.records) == len(plain.records) + 2
 
 
 def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Evidence of records made by hand: numbers worked out on paper, and what is left out."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from fmlib import evidence
 from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import FGSM_ON
+from fmlib.experiments.grids import MAP_WAYS
 from tests import recorded
 
 # Multiply-adds of the base CNN on one image of 28x28 pixels, forwards: 15 maps of 24x24 from
@@ -128,8 +130,9 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "read",
-    [evidence.caching, evidence.further_training, evidence.robustness, evidence.exploration,
-     evidence.stages, evidence.undefined_losses],
+    [evidence.caching, evidence.further_training, evidence.robustness, evidence.attacks,
+     evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
+     evidence.deciles, evidence.embeddings],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -189,6 +192,57 @@ def test_further_training_by_hand(tmp_path: Path) -> None:
     assert evidence.of_model(table, "fashion-mnist", 64, "base").empty
 
 
+def test_further_training_by_epoch_begins_at_the_base_model(tmp_path: Path) -> None:
+    recorded.write_all([recorded.maps(1), recorded.maps(2, diverged=True)], tmp_path)
+    table = evidence.further_training(tmp_path)
+    found = evidence.further_by_epoch(table, "mnist", 64, "maps")
+    assert found == {0: {1: 89.0}, 1: {1: 50.0}, 2: {1: 70.0}}
+    assert evidence.further_by_epoch(table, "mnist", 256, "maps") == {}
+
+
+def ways(folder: Path) -> pd.DataFrame:
+    """Two seeds, the second without its copy on maps."""
+    recorded.write_all([recorded.ways(1), recorded.ways(2, diverged=("each_map",))], folder)
+    return evidence.map_ways(folder)
+
+
+def test_ways_by_hand(tmp_path: Path) -> None:
+    table = ways(tmp_path)
+    ends = {way: evidence.of_way(table, way) for way in ("base", "each_map", "blurred")}
+    assert {way: evidence.outcomes(rows, "test") for way, rows in ends.items()} == {
+        "base": {1: 89.0, 2: 90.0},
+        "each_map": {1: 70.0, 2: None},
+        "blurred": {1: 88.0, 2: 89.0},
+    }
+    assert evidence.outcomes(ends["blurred"], "gap") == {1: 6.0, 2: 6.0}
+    assert evidence.outcomes(ends["each_map"], "on_made") == {1: 60.0, 2: None}
+    assert ends["blurred"]["sigma"].tolist() == [1.5, 1.5]
+    assert evidence.of_way(table, "sum_map").empty
+
+
+def test_ways_are_compared_by_seed(tmp_path: Path) -> None:
+    table = ways(tmp_path)
+    less = evidence.way_differences(table, "each_map", "originals", "test")
+    assert less == {1: -20.0, 2: None}
+    gaps = evidence.way_differences(table, "originals", "base", "gap")
+    assert gaps == {1: 4.0, 2: 4.0}  # 95 - 89 less 90 - 88
+
+
+def test_ways_by_epoch_begin_at_the_base_models_of_those_that_came_through(tmp_path: Path) -> None:
+    table = ways(tmp_path)
+    found = evidence.way_by_epoch(table, "each_map")
+    assert found == {0: {1: 89.0}, 1: {1: 51.0}, 2: {1: 70.0}}
+    assert evidence.way_by_epoch(table, "blurred")[1] == {1: 51.0, 2: 52.0}
+    assert evidence.way_by_epoch(table, "sum_map") == {}
+
+
+def test_ways_that_are_compared_are_recorded() -> None:
+    pairs = evidence.WAY_PAIRS
+    assert {way for pair in pairs for way in pair} == {"base", *MAP_WAYS}
+    assert all(way != other for way, other in pairs)
+    assert len(set(pairs)) == len(pairs)
+
+
 def test_robustness_by_hand(tmp_path: Path) -> None:
     lost = recorded.without_map_model(recorded.robustness(1))
     recorded.write_all([recorded.robustness(0), lost], tmp_path)
@@ -202,6 +256,27 @@ def test_robustness_by_hand(tmp_path: Path) -> None:
     assert evidence.judged(table, own, 0.5, "twin") == {}
 
 
+def test_attacks_of_models_by_themselves_by_hand(tmp_path: Path) -> None:
+    made = [recorded.attacks(0), recorded.attacks(1, ["maps"]), recorded.attacks(2, ["blurred"])]
+    recorded.write_all([*made, recorded.attacks(0, input_scale="255")], tmp_path)
+    table = evidence.attacks(tmp_path)
+    gentle, other = (table[table["input_scale"] == scale] for scale in ("unit", "255"))
+    judged = partial(evidence.judged, gentle)
+    assert judged("test", 0.0, "base") == {0: 65.0, 1: 66.0, 2: 67.0}
+    assert judged("test", 0.0, "maps") == {0: 55.0, 1: None, 2: 57.0}
+    assert judged("own restarts", 0.25, "blurred") == {0: 50.0, 1: 51.0, 2: None}
+    assert judged("own squares", 0.15, "untrained") == {0: 60.0, 1: 51.0, 2: 42.0}
+    # The map model at place 1 is compared with the base model at 0 and the blurred at 3.
+    assert judged("own fgsm", 1.0, "base", "alone") == {0: 1.0, 1: None, 2: 3.0}
+    assert judged("own fgsm", 1.0, "base", "maps_alone") == {0: 10.0, 1: None, 2: 12.0}
+    assert judged("own fgsm", 1.0, "blurred", "alone") == {0: 31.0, 1: None, 2: None}
+    assert judged("own fgsm", 1.0, "maps", "alone") == dict.fromkeys(range(3))
+    assert set(table[table["perturbation"] == "own squares"]["n"]) == {500}
+    assert evidence.judged(other, "unchanged", 0.0, "originals") == {0: 70.0}
+    with pytest.raises(ValueError, match="several rows of one seed"):
+        evidence.judged(table, "unchanged", 0.0, "originals")
+
+
 def test_exploration_by_hand(tmp_path: Path) -> None:
     recorded.write_all([recorded.exploration(0), recorded.exploration(1, diverged=1)], tmp_path)
     table = evidence.exploration(tmp_path)
@@ -211,6 +286,22 @@ def test_exploration_by_hand(tmp_path: Path) -> None:
     assert found["PCA"] == {0: 40.0, 1: 41.0}
     assert found["the outlying: control"] == {0: 80.0, 1: None}
     assert found["trend train"] == {0: 0.9, 1: None}
+
+
+def test_deciles_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.exploration(0), recorded.exploration(1, diverged=1)], tmp_path)
+    table = evidence.deciles(tmp_path)
+    assert len(table) == 2 * 2 * 10
+    last = table[table["decile"] == 10]
+    assert evidence.outcomes(last, "wrong", split="test") == {0: pytest.approx(1.8), 1: None}
+    assert evidence.outcomes(last, "wrong", split="train") == {0: pytest.approx(0.9), 1: None}
+
+
+def test_embeddings_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.embeddings(0), recorded.embeddings(1)], tmp_path)
+    table = evidence.embeddings(tmp_path)
+    assert set(table["images"]) == {70_000}
+    assert evidence.by_seed(table, "value", quantity="t-SNE") == {0: 96.0, 1: 97.0}
 
 
 def test_stages_name_the_least_similar(tmp_path: Path) -> None:

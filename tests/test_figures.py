@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,11 +13,13 @@ import pytest
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
 from fmlib.experiments.exploration import OutlierRun
 from fmlib.experiments.feature_map_regularization import Row
+from fmlib.experiments.grids import MAP_WAYS
 from tests import recorded, results
 
 
@@ -66,6 +69,7 @@ def outlier_runs() -> list[OutlierRun]:
 
 CONDITIONS = ["plain", "cached", "random skipping"]
 MODELS = ["base model", "map model", "control: originals"]
+CONTROLS = ["control: blurred originals", "control: untrained maps"]
 EPS = "ε (pixels of 0 to 1)"
 
 
@@ -301,8 +305,9 @@ def test_figure_10_of_an_eps_that_was_not_measured_is_refused() -> None:
             2,
         ),
         (lambda names: figures.perturbed_examples(results.examples(), names), 2 * 3),
+        (lambda names: figures.perturbed_by_epsilon(results.sweep(), names, columns=3), 3 * 3),
     ],
-    ids=["fig-1", "fig-2", "fig-3", "fig-10-examples"],
+    ids=["fig-1", "fig-2", "fig-3", "fig-10-examples", "fig-sizes"],
 )
 def test_class_names_are_drawn_as_plain_text(
     figure: Callable[[tuple[str, ...]], None], count: int
@@ -313,6 +318,32 @@ def test_class_names_are_drawn_as_plain_text(
     shown = re.sub(r"\s", "", "".join(text.get_text() for text in texts))
     for name in results.EVIL:
         assert re.sub(r"\s", "", name.replace("$", r"\$")) in shown
+
+
+def test_a_growing_perturbation_is_drawn_with_both_answers() -> None:
+    axes = draw(lambda: figures.perturbed_by_epsilon(results.sweep(), ("a", "b"), 1, 3))
+    assert [ax.get_title() for ax in axes] == ["a | a", "a | a", "b | a"]
+    assert [ax.get_xlabel() for ax in axes] == ["ε = 0.00", "ε = 0.10", "ε = 0.20"]
+    first, _, last = (np.asarray(ax.images[0].get_array()) for ax in axes)
+    assert last - first == pytest.approx(0.2 * np.ones((4, 4)))
+
+
+def test_the_cache_by_epoch_has_a_line_for_each_class() -> None:
+    left, right = draw(lambda: figures.cache_by_epoch(results.cached_run(), results.EVIL))
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in (*left.lines[:2], *right.lines)]
+    assert drawn == [[0.25, 0.75], [0.99, 0.999], [50, 50], [0, 0]]
+    [kinds, names] = legends([left, right])
+    assert kinds == ["threshold", "similarity"]
+    assert "".join(names[0].split()) == "".join(results.EVIL[0].split())
+
+
+def test_a_map_of_images_covers_none_with_another() -> None:
+    images = results.images(6, 1, 4, 4)
+    [ax] = draw(lambda: figures.image_map(results.embedding(0.0), images, size=0.3))
+    centres = [np.reshape(image.get_extent(), (2, 2)).mean(axis=1) for image in ax.images]
+    assert 1 < len(centres) < 6
+    for number, one in enumerate(centres):
+        assert all(np.abs(one - other).max() >= 0.3 - 1e-9 for other in centres[:number])
 
 
 def test_a_long_class_name_takes_four_lines_at_most() -> None:
@@ -345,7 +376,7 @@ def test_outliers_carry_their_distances() -> None:
 
 def test_labels_are_moved_apart() -> None:
     places, least = np.array([[0.0, 0.0], [0.01, 0.0], [5.0, 5.0]]), np.array([1.0, 2.0])
-    moved = figures.exploration._apart(places, least)
+    moved = figures.style.apart(places, least)
     assert np.linalg.norm((moved[1] - moved[0]) / least) == pytest.approx(1, abs=1e-3)
     assert moved[2].tolist() == [5, 5]
 
@@ -394,6 +425,7 @@ def test_colours_and_markers_tell_quantities_apart() -> None:
     together = (
         ("plain", "cached", "random"),
         tuple(results.ACCURACIES),
+        ("base", *MAP_WAYS),
         recorded.MODELS,
         ("train", "test"),
         ("no outliers", "control"),
@@ -439,8 +471,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             recorded.caching(seed, "cached", [60.0 + seed, 84.0 + seed], skipped=15_000),
             recorded.caching(seed, "random", [55.0 + seed, 79.0 + seed], skipped=15_000),
             recorded.robustness(seed),
+            recorded.attacks(seed, ["untrained"] * seed),
             recorded.maps(seed, diverged=seed == 1),
             recorded.maps(seed, "originals"),
+            recorded.maps(seed, batch_size=256, diverged=seed == 1),
+            recorded.maps(seed, "originals", batch_size=256),
+            recorded.ways(seed, diverged=("each_map",) if seed == 1 else ()),
+            recorded.exploration(seed, diverged=seed),
         ]
     path = tmp_path_factory.mktemp("results")
     recorded.write_all(made, path)
@@ -478,7 +515,7 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
         lambda path: figures.recorded_further_training(evidence.further_training(path)),
         [
             "mnist, batch 64\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
-            "mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
+            "mnist, batch 256\nmaps: n = 1 (1 diverged)\noriginals: n = 2",
             "fashion-mnist, batch 256\nmaps: n = 0\noriginals: n = 0",
         ],
         ["map model", "control: originals"],
@@ -494,6 +531,16 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
             "second twin",
             "by its own gradient",
         ],
+    ),
+    (
+        lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
+        ["FGSM by base model", "FGSM, each by itself", "random signs"],
+        [*MODELS, *CONTROLS, "by its own gradient"],
+    ),
+    (
+        lambda path: figures.recorded_own_differences(evidence.attacks(path)),
+        ["recorded"],
+        [f"− {name}" for name in (MODELS[0], MODELS[2], *CONTROLS)],
     ),
     (
         lambda path: figures.recorded_released(evidence.robustness(path)),
@@ -514,7 +561,7 @@ def test_figures_of_records_say_what_they_show(
     axes = draw(lambda: figure(folder))
     assert [ax.get_title() for ax in axes] == titles
     assert legends(axes)[0] == quantities
-    assert axes[0].get_ylabel()
+    assert axes[0].get_ylabel() or axes[0].get_yticklabels()[0].get_text()
     assert axes[-1].get_xlabel() or axes[-1].get_xticklabels()[0].get_text()
 
 
@@ -523,6 +570,75 @@ def test_without_records_the_published_numbers_are_drawn_alone(
     figure: Callable[[Path], None], tmp_path: Path
 ) -> None:
     draw(lambda: figure(tmp_path))
+
+
+NAMED = [
+    (
+        lambda path: figures.recorded_ways_by_epoch(
+            evidence.map_ways(path), evidence.further_training(path)
+        ),
+        [
+            "as released\n0 to 255, rate 0.01, n = 2\nmap model: n = 1 (1 diverged)",
+            "gentler\n0 to 1, rate 0.1, n = 2\neach map: n = 1 (1 diverged)",
+        ],
+        [["maps", "originals"], [*MAP_WAYS]],
+    ),
+    (
+        lambda path: figures.recorded_errors_by_decile(evidence.deciles(path)),
+        ["recorded, n = 1 (1 diverged)"],
+        [["train", "test"]],
+    ),
+]
+"""Figures whose lines have their names beside them instead of in a legend."""
+
+
+@pytest.mark.parametrize(("figure", "titles", "quantities"), NAMED)
+def test_lines_are_named_at_their_ends(
+    figure: Callable[[Path], None], titles: list[str], quantities: list[list[str]], folder: Path
+) -> None:
+    axes = draw(lambda: figure(folder))
+    assert [ax.get_title() for ax in axes] == titles
+    assert all(ax.get_xlabel() for ax in axes)
+    assert axes[0].get_ylabel()
+    for ax, names in zip(axes, quantities, strict=True):
+        found = [re.sub(r"\s", " ", text.get_text()) for text in ax.texts]
+        assert found == [figures.NAMES[name] for name in names]
+        boxes = [Text.get_window_extent(text) for text in ax.texts]
+        heights = sorted((box.y0, box.y1) for box in boxes)
+        assert all(upper[0] > lower[1] for lower, upper in pairwise(heights))
+
+
+@pytest.mark.parametrize("figure", [figure for figure, *_ in NAMED])
+def test_without_records_no_line_is_named(figure: Callable[[Path], None], tmp_path: Path) -> None:
+    axes = draw(lambda: figure(tmp_path))
+    assert not any(ax.texts for ax in axes)
+
+
+def test_recorded_ways_begin_at_their_base_models(folder: Path) -> None:
+    found = evidence.map_ways(folder), evidence.further_training(folder)
+    axes = draw(lambda: figures.recorded_ways_by_epoch(*found))
+    for ax, name in zip(axes, ("map model", "each map"), strict=True):
+        drawn = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
+        assert drawn[name] == [[0, 88], [1, 50], [2, 69]]
+        assert [y for _, y in drawn["control: originals"]][::2] == [88.5, 89.5]
+
+
+def test_ways_stand_at_their_differences(folder: Path) -> None:
+    """The control is compared with the base model alone; one training on maps diverged."""
+    axes = draw(lambda: figures.recorded_way_differences(evidence.map_ways(folder)))
+    test, gap = ([(x, round(y)) for x, y in points(ax, 7)] for ax in axes)
+    assert test == [
+        *((-19, 0), (-20, 0), (-11, 1), (-12, 1), (2, 2), (1, 2), (1, 3)),
+        *((-1, 4), (-2, 4), (-27, 5), (-28, 5)),
+    ]
+    assert gap[-3:] == [(0, 4), (-3, 5), (-7, 5)]
+    assert axes[0].get_title() == "n = 2"
+    names = [re.sub(r"\s", " ", label.get_text()) for label in axes[0].get_yticklabels()]
+    assert names == [figures.NAMES[way] for way in MAP_WAYS]
+    assert [ax.get_xlabel() for ax in axes] == [
+        "test accuracy (points)", "train − test gap (points)"
+    ]  # fmt: skip
+    assert legends(axes) == [["− base model", "− control: originals"]]
 
 
 def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
@@ -609,6 +725,28 @@ def test_the_clamp_alone_has_no_published_number(folder: Path) -> None:
     known = points(ax, 12)
     assert [y for _, y in known] == [28.09, 26.74, 10.76, 23.82]
     assert [round(x) for x, _ in known] == [1, 1, 2, 2]
+
+
+def test_own_attacks_begin_with_unchanged_images_and_end_at_one(folder: Path) -> None:
+    axes = draw(lambda: figures.recorded_own_attacks(evidence.attacks(folder)))
+    full = [[line.get_linestyle() == "-" for line in ax.lines[1:6]] for ax in axes]
+    assert full == [[True, *4 * [False]], 5 * [True], 5 * [False]]
+    for ax in axes:
+        curves = [np.asarray(line.get_ydata()).tolist() for line in ax.lines[1:6]]
+        assert np.asarray(ax.lines[1].get_xdata()).tolist() == [0, 0.15, 0.25, 1]
+        assert curves[0] == [60.5, 40.5, 40.5, 40.5]
+        assert curves[-1] == [90, 70, 70, 70]  # one of the two diverged
+        assert ax.get_xlabel() == EPS
+
+
+def test_differences_under_attack_stand_in_a_row_per_attack(folder: Path) -> None:
+    [ax] = draw(lambda: figures.recorded_own_differences(evidence.attacks(folder)))
+    means = points(ax, 7)
+    assert len(means) == 9 * 4
+    assert [round(y) for _, y in means[::4]] == list(range(9))
+    assert [x for x, _ in means[:4]] == [-10, -20, -30, -40]
+    labels = [label.get_text() for label in ax.get_yticklabels()]
+    assert (labels[0], labels[-1]) == ("unchanged", "Square Attack, each by itself, ε = 0.25")
 
 
 def test_intervals_are_drawn_around_their_means() -> None:

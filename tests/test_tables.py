@@ -175,13 +175,18 @@ def test_outlier_distances() -> None:
 
 
 def test_separation_begins_with_chance() -> None:
-    table = tables.separation(43.21, 90.0, 11.0, evidence.exploration(NOWHERE))
-    assert list(table)[1:] == ["Recorded, n = 0: accuracy (%)", "This run: accuracy (%)"]
+    nothing = evidence.exploration(NOWHERE), evidence.embeddings(NOWHERE)
+    table = tables.separation(43.21, 90.0, 11.0, *nothing)
+    assert list(table)[1:] == [
+        "Recorded, n = 0, samples: accuracy (%)",
+        "Recorded, n = 0, all images: accuracy (%)",
+        "This run: accuracy (%)",
+    ]
     assert rows(table, *table) == [
-        ["always the most frequent class", DASH, "11.0"],
-        ["PCA, 2 coordinates", DASH, "43.2"],
-        ["t-SNE, 2 coordinates", DASH, DASH],
-        ["all pixels", DASH, "90.0"],
+        ["always the most frequent class", DASH, DASH, "11.0"],
+        ["PCA, 2 coordinates", DASH, DASH, "43.2"],
+        ["t-SNE, 2 coordinates", DASH, DASH, DASH],
+        ["all pixels", DASH, DASH, "90.0"],
     ]
 
 
@@ -192,11 +197,19 @@ def explorations(folder: Path) -> pd.DataFrame:
 
 
 def test_separation_of_recorded_embeddings(tmp_path: Path) -> None:
-    table = tables.separation(43.21, 90.0, 11.0, explorations(tmp_path))
-    assert table["Recorded, n = 2: accuracy (%)"].tolist() == [
+    samples = explorations(tmp_path)
+    recorded.write_all([recorded.embeddings(0)], tmp_path)
+    table = tables.separation(43.21, 90.0, 11.0, samples, evidence.embeddings(tmp_path))
+    assert table["Recorded, n = 2, samples: accuracy (%)"].tolist() == [
         DASH,
         "40.5 (40.0 to 41.0)",
         "90.5 (90.0 to 91.0)",
+        DASH,
+    ]
+    assert table["Recorded, n = 1, all images: accuracy (%)"].tolist() == [
+        DASH,
+        "42.0",
+        "96.0",
         DASH,
     ]
 
@@ -221,6 +234,30 @@ def test_errors_by_decile() -> None:
     ]  # fmt: skip
     ones = "1.00 (1.00–1.00)"
     assert found[10] == ["rank correlation", "", ones, "", ones, ""]
+
+
+def test_recorded_errors_by_decile(tmp_path: Path) -> None:
+    """A network of the second of two seeds diverged."""
+    looks = explorations(tmp_path)
+    table = tables.recorded_errors_by_decile(evidence.deciles(tmp_path), looks)
+    assert list(table) == [
+        "Decile",
+        "Recorded, n = 1 (1 diverged): training, wrong (%)",
+        "test, wrong (%)",
+        "test − training (points)",
+    ]
+    found = rows(table, *table)
+    assert found[0] == ["1", "0.00", "0.00", "+0.00"]
+    assert found[9] == ["10", "0.90", "1.80", "+0.90"]
+    assert found[10] == ["rank correlation", "0.90", "1.00", ""]
+
+
+def test_without_records_every_decile_has_a_dash() -> None:
+    nothing = evidence.deciles(NOWHERE), evidence.exploration(NOWHERE)
+    table = tables.recorded_errors_by_decile(*nothing)
+    found = rows(table, *table)
+    assert found[3] == ["4", DASH, DASH, DASH]
+    assert len(found) == 11
 
 
 def test_left_out() -> None:
@@ -670,6 +707,47 @@ def test_ways_that_diverged_are_counted() -> None:
     assert rows(table, *table) == [["sum map", "after", gone, gone, "50.0", "40.0"]]
 
 
+def recorded_ways(folder: Path) -> pd.DataFrame:
+    """Two seeds, the second without its copy on maps."""
+    recorded.write_all([recorded.ways(0), recorded.ways(1, diverged=("each_map",))], folder)
+    return evidence.map_ways(folder)
+
+
+def test_recorded_ways(tmp_path: Path) -> None:
+    table = tables.recorded_ways(recorded_ways(tmp_path))
+    heads = ["Trained on", "n", "Recorded: test", "on images made alike", "train − test"]
+    assert list(table) == heads
+    alike, gap = "60.0 (60.0 to 60.0)", "6.00 (6.00 to 6.00)"
+    assert rows(table, *table) == [
+        ["none: base model", "2", "88.5 (88.0 to 89.0)", DASH, "2.00 (2.00 to 2.00)"],
+        ["each map", "1 (1 diverged)", "69.0", "60.0", "1.00"],
+        ["each map, after ReLU", "2", "77.5 (77.0 to 78.0)", alike, "3.00 (3.00 to 3.00)"],
+        ["mean of the maps", "2", "90.5 (90.0 to 91.0)", alike, "2.00 (2.00 to 2.00)"],
+        ["control: originals", "2", "89.5 (89.0 to 90.0)", DASH, gap],
+        ["control: blurred originals", "2", "87.5 (87.0 to 88.0)", alike, gap],
+        ["control: untrained maps", "2", "61.5 (61.0 to 62.0)", alike, "−1.00 (−1.00 to −1.00)"],
+    ]
+
+
+def test_recorded_way_differences(tmp_path: Path) -> None:
+    table = tables.recorded_way_differences(recorded_ways(tmp_path))
+    found = {first: rest for first, *rest in rows(table, *table)}
+    assert len(found) == len(evidence.WAY_PAIRS)
+    assert found["each map − control: originals"] == ["1 (1 diverged)", "−20.00", "−5.00"]
+    assert found["control: blurred originals − control: originals"] == [
+        "2",
+        "−2.00 (−2.00 to −2.00)",
+        "+0.00 (+0.00 to +0.00)",
+    ]
+
+
+def test_without_records_every_way_has_a_dash() -> None:
+    for table in (tables.recorded_ways, tables.recorded_way_differences):
+        found = table(evidence.map_ways(NOWHERE))
+        assert set(found["n"]) == {"0"}
+        assert {cell for row in found.iloc[:, 2:].to_numpy() for cell in row} == {DASH}
+
+
 TRIALS = [trial for seed in range(2) for trial in results.trials(seed)]
 
 
@@ -790,6 +868,78 @@ def test_attacks_mark_who_is_attacked_by_its_own_gradient() -> None:
         ["FGSM by map model", "0.1", "40.0", "30.0 white-box", "50.0"],
         ["FGSM by control", "0.1", "40.0", "30.0", "50.0 white-box"],
     ]
+
+
+OWN_ATTACKS = [
+    ["unchanged", "0"],
+    *(
+        [name, eps]
+        for name in (
+            "random sign noise",
+            "FGSM by base model",
+            "FGSM, each by its own gradient",
+            "PGD with restarts, each by its own gradient",
+            "Square Attack, each by its own outputs",
+        )
+        for eps in ("0.15", "0.25")
+    ),
+]
+
+
+CONTROLS = ("originals", "blurred originals", "untrained maps")
+
+
+def test_recorded_own_attacks(tmp_path: Path) -> None:
+    recorded.write_all([recorded.attacks(0), recorded.attacks(1, ["maps"])], tmp_path)
+    table = tables.recorded_own_attacks(evidence.attacks(tmp_path))
+    models = ("base model", "map model", *(f"control: {name}" for name in CONTROLS))
+    counts = ("2", "1 (1 diverged)", "2", "2", "2")
+    heads = [f"Recorded, n = {n}: {model}" for n, model in zip(counts, models, strict=True)]
+    assert list(table) == ["Perturbation", "ε", "Images", *heads]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert table["Images"].tolist() == 7 * ["10,000"] + 4 * ["500"]
+    found = rows(table, *heads)
+    assert found[0][:3] == ["60.5 (60.0 to 61.0)", "50.0", "70.5 (70.0 to 71.0)"]
+    assert found[5][1] == "30.0"
+    # A strong attack costs ten, and of the untrained maps' second seed ten more.
+    assert found[7][-1] == "55.5 (51.0 to 60.0)"
+    empty = tables.recorded_own_attacks(evidence.attacks(NOWHERE))
+    assert {cell for row in rows(empty, *empty) for cell in row[2:]} == {DASH}
+
+
+def test_recorded_own_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    made = [recorded.attacks(0), recorded.attacks(1), recorded.attacks(2, ["maps"])]
+    recorded.write_all([*made, recorded.attacks(3, ["untrained"])], tmp_path)
+    table = tables.recorded_own_differences(evidence.attacks(tmp_path))
+    heads = [f"Recorded: − {name}" for name in ("base model", *(f"control: {c}" for c in CONTROLS))]
+    assert list(table) == ["Perturbation", "ε", "Images", "n", *heads]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert table["n"][0] == "3 (1 diverged), 3 (1 diverged), 3 (1 diverged), 2 (2 diverged)"
+    same = [f"{gain} ({gain} to {gain})" for gain in ("−10.0", "−20.0", "−30.0", "−40.0")]
+    found = rows(table, *heads)
+    assert found[0] == same
+    # By a strong attack the untrained maps' model of seed 1 has 10 less; seeds 2 and 3 are lost.
+    assert found[10] == [*same[:3], "−35.0 (−40.0 to −30.0)"]
+
+
+def test_recorded_paired_images(tmp_path: Path) -> None:
+    """1 against 10, 12 in 2048: p = 0.012; 5 against 14: p = 0.064."""
+    made = [recorded.attacks(0), recorded.attacks(4), recorded.attacks(2, ["maps"])]
+    recorded.write_all(made, tmp_path)
+    table = tables.recorded_paired_images(evidence.attacks(tmp_path))
+    assert [*table][2:] == [
+        "Images",
+        "Recorded: only base model right",
+        "only map model right",
+        "p < 0.05, by who is ahead (seeds)",
+    ]
+    assert rows(table, "Perturbation", "ε") == OWN_ATTACKS
+    assert rows(table, *table)[10][2:] == ["500", "1, 5", "10, 14", "base 0, maps 1, of 2"]
+    # 41 and 45 against 14 and 18.
+    other = tables.recorded_paired_images(evidence.attacks(tmp_path), "untrained")
+    assert rows(other, *other)[0][3:] == ["41, 45", "14, 18", "untrained 2, maps 0, of 2"]
+    empty = tables.recorded_paired_images(evidence.attacks(NOWHERE))
+    assert rows(empty, *empty)[0][2:] == [DASH] * 4
 
 
 def test_own_attacks_leave_out_eps_1() -> None:

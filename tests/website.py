@@ -17,10 +17,13 @@ from bs4 import BeautifulSoup, Tag
 ROOT = Path(__file__).parent.parent
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
-WRITTEN = [f"{part['file']}.html" for part in [{"file": TOC["root"]}, *TOC["chapters"]]]
+PARTS = [part for chapter in TOC["chapters"] for part in (chapter, *chapter.get("sections", ()))]
+WRITTEN = [f"{part['file']}.html" for part in [{"file": TOC["root"]}, *PARTS]]
 """The pages of the table of contents, in its order."""
-PAGES = [*WRITTEN, "genindex.html", "search.html"]
-"""All pages but `index.html`, which leads to the first one."""
+CODE = ["_modules/index.html", "_modules/fmlib/caching.html"]
+"""The list of the modules whose code is shown, and one of them for all."""
+PAGES = [*WRITTEN, *CODE, "genindex.html", "py-modindex.html", "search.html"]
+"""All pages but the code of the other modules, and `index.html`, which leads to the first one."""
 
 
 def copy_book(target: Path, *names: str) -> None:

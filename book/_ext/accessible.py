@@ -1,5 +1,6 @@
 """Sphinx extension: pages that screen readers understand, where the tools that write them fail."""
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -15,12 +16,23 @@ MENDED = {
 }
 
 
+# Sphinx's list of parameters, one a line: definitions of nothing.
+PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
+
+
 def mend_roles(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
 ) -> None:
     """Give screen readers the roles and names of what is there."""
+    body = context.get("body", "")
     for wrong, right in MENDED.items():
-        context["body"] = context.get("body", "").replace(wrong, right)
+        body = body.replace(wrong, right)
+    context["body"] = PARAMETERS.sub(_as_lines, body)
+
+
+def _as_lines(parameters: re.Match[str]) -> str:
+    lines = parameters[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+    return f'<span class="sig-lines">{lines}</span>'
 
 
 def drop_second_search(app: Sphinx, config: Config) -> None:

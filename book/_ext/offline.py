@@ -2,8 +2,8 @@
 
 Jupyter Book's pages fetch MathJax from a server and carry scripts for running cells on another
 one.  This extension puts MathJax beside the pages and leaves those scripts out.  It also shows
-the buttons that lead to the repository exactly if `_config.yml` gives its address, since
-Jupyter Book refuses them without one.
+the buttons that lead to the repository, and those that open a notebook on Binder or Colab, exactly
+if `_config.yml` gives the repository's address: they make no sense without one.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ MATHJAX_PARTS = (
     "output/chtml/fonts",
     "input/tex/extensions",
 )
-REPOSITORY_BUTTONS = ("use_repository_button", "use_issues_button")
+REPOSITORY_BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
 
 
 def copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
@@ -67,8 +67,13 @@ def set_mathjax(app: Sphinx, config: Config) -> None:
 
 def set_repository_buttons(app: Sphinx, config: Config) -> None:
     """Show the buttons to the repository if its address is known, and only then."""
-    known = bool(config.html_theme_options.get("repository_url"))
-    config.html_theme_options.update(dict.fromkeys(REPOSITORY_BUTTONS, known))
+    options = config.html_theme_options
+    address = options.get("repository_url") or ""
+    options.update(dict.fromkeys(REPOSITORY_BUTTONS, bool(address)))
+    launch = options.get("launch_buttons", {}) if address else {}
+    if "github.com" not in address:  # Colab opens nothing else
+        launch = {key: value for key, value in launch.items() if key != "colab_url"}
+    options["launch_buttons"] = launch
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:

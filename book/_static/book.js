@@ -9,5 +9,14 @@ function reachWideFormulas() {
   }
 }
 
+// What unfolds the pages of a part has an arrow only, and needs a name.
+function nameParts() {
+  for (const part of document.querySelectorAll(".bd-links li > details > summary")) {
+    const title = part.closest("li").querySelector("a");
+    part.setAttribute("aria-label", `Pages of ${title.textContent.trim()}`);
+  }
+}
+
+document.addEventListener("DOMContentLoaded", nameParts);
 window.addEventListener("load", () => window.MathJax?.startup?.promise.then(reachWideFormulas));
 window.addEventListener("resize", reachWideFormulas);

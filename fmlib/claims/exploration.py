@@ -48,8 +48,16 @@ def _embeddings(recorded: Recorded) -> Found:
     measured = [
         Measured(f"{name}: t-SNE − PCA (points)", better),
         Measured(f"{name}: PCA (%)", mean_of(pca), role="control", form=".1f"),
+        Measured(f"{name}, all images: t-SNE − PCA (points)", _whole(recorded), role="context"),
     ]
     return holds(better), measured
+
+
+def _whole(recorded: Recorded) -> Estimate | None:
+    tsne, pca = (
+        recorded.by_seed(recorded.embeddings, "value", quantity=space) for space in ("t-SNE", "PCA")
+    )
+    return paired(tsne, pca)
 
 
 CLAIMS = (

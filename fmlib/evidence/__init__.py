@@ -4,10 +4,9 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
-from fmlib.evidence.attacked import judged, robustness
+from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
-    READING_EPOCHS,
     cache_layers,
     caching,
     caching_variants,
@@ -25,10 +24,22 @@ from fmlib.evidence.caches import (
     stages,
     until,
 )
-from fmlib.evidence.images import exploration
+from fmlib.evidence.images import deciles, embeddings, exploration
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
-from fmlib.evidence.maps import FURTHER, further_training, of_model, undefined_losses
+from fmlib.evidence.maps import (
+    FURTHER,
+    WAY_PAIRS,
+    further_by_epoch,
+    further_training,
+    map_ways,
+    of_model,
+    of_way,
+    undefined_losses,
+    way_by_epoch,
+    way_differences,
+)
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
+from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
     "BENCHMARKS",
@@ -36,7 +47,9 @@ __all__ = [
     "FURTHER",
     "PAIRS",
     "READING_EPOCHS",
+    "WAY_PAIRS",
     "Outcomes",
+    "attacks",
     "benchmarks",
     "by_seed",
     "cache_layers",
@@ -44,20 +57,25 @@ __all__ = [
     "caching_variants",
     "classes",
     "counted",
+    "deciles",
     "depth",
     "differences",
+    "embeddings",
     "exits",
     "exploration",
     "final",
     "final_at_layer",
     "final_differences",
     "finished",
+    "further_by_epoch",
     "further_training",
     "judged",
     "left_out",
     "made",
+    "map_ways",
     "of_condition",
     "of_model",
+    "of_way",
     "outcomes",
     "readings",
     "robustness",
@@ -66,4 +84,6 @@ __all__ = [
     "stages",
     "undefined_losses",
     "until",
+    "way_by_epoch",
+    "way_differences",
 ]

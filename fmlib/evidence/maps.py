@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmlib.evidence.reading import Rows, known_mean, table_of
+from fmlib.evidence.reading import Outcomes, Rows, differences, known_mean, outcomes, table_of
 from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
@@ -12,6 +12,8 @@ from fmlib.experiments.feature_map_regularization import (
     Model,
     Trials,
     UndefinedLossRun,
+    Ways,
+    WaysRun,
 )
 from fmlib.records import RESULTS, Record
 
@@ -92,3 +94,78 @@ def of_model(table: pd.DataFrame, dataset: str, batch_size: int, model: Model) -
     parts = ["train", "test", "gap"]
     bases = rows.drop_duplicates("seed").drop(columns=[*parts, "diverged"])
     return bases.rename(columns={f"base_{part}": part for part in parts})
+
+
+def further_by_epoch(
+    table: pd.DataFrame, dataset: str, batch_size: int, images: Model
+) -> dict[int, Outcomes]:
+    """Test accuracies of `further_training` by epoch, from 0, the base model, without lost runs."""
+    rows = of_model(table, dataset, batch_size, images)
+    known = rows[rows["diverged"].ne(True)]
+    curves = zip(known["seed"], known["base_test"], known["tests"], strict=True)
+    points = [
+        (seed, epoch, test)
+        for seed, base, tests in curves
+        for epoch, test in enumerate((base, *tests))
+    ]
+    return {e: {s: t for s, epoch, t in points if epoch == e} for _, e, _ in points}
+
+
+# --- ways of making images of maps, and controls -------------------------------------------
+
+WAY_PAIRS = (
+    ("originals", "base"),
+    *(("each_map", other) for other in ("base", "originals", "blurred", "untrained")),
+    ("blurred", "originals"),
+    ("each_map after", "each_map"),
+    ("each_map after", "originals"),
+    ("mean_map", "originals"),
+)
+"""Which of the recorded models are compared by seed."""
+
+
+def map_ways(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """Fig. 9, the row of batch 256, gentler: a row per epoch on images made in one `way`.
+
+    Accuracies in percent on original images: `test` after every epoch, `train` and `gap`, train -
+    test, only after the `last`, as `on_made`, that on test images made in the same way.  The way
+    `base` is the base model, at epoch 0.  A training that diverged has one row, without
+    accuracies.  `sigma` is the blur, in pixels, of the way `blurred`.
+    """
+    columns = "sigma way epoch last diverged test train gap on_made"
+    return table_of("map_ways", _ways, columns, results, device)
+
+
+def _ways(record: Record[WaysRun, Ways]) -> Rows:
+    result = record.result
+    run = {"sigma": result.sigma, "diverged": False}
+    yield run | {"way": "base", "epoch": 0, "last": True} | _train_test(result.base)
+    for way, found in result.trained.items():
+        end = run | {"way": way, "epoch": len(found.tests), "last": True}
+        if found.divergence:
+            yield end | {"diverged": True}
+            continue
+        for epoch, test in enumerate(found.tests[:-1], 1):
+            yield end | {"epoch": epoch, "last": False, "test": test}
+        yield end | _train_test(found.after) | {"on_made": found.on_made}
+
+
+def of_way(table: pd.DataFrame, way: str) -> pd.DataFrame:
+    """Rows of `map_ways` after the last epoch of one way, or of the way `base`, a seed each."""
+    return table[(table["way"] == way) & table["last"].eq(True)]
+
+
+def way_differences(
+    table: pd.DataFrame, way: str, other: str, column: str
+) -> dict[int, float | None]:
+    """One way - another after the last epoch, in a column of `map_ways`, by seed."""
+    first, second = (outcomes(of_way(table, one), column) for one in (way, other))
+    return differences(first, second)
+
+
+def way_by_epoch(table: pd.DataFrame, way: str) -> dict[int, Outcomes]:
+    """Test accuracies by epoch of the runs of one way that did not diverge, from 0, their base."""
+    trained = table[(table["way"] == way) & table["diverged"].ne(True)]
+    base = table[(table["way"] == "base") & table["seed"].isin(trained["seed"])]
+    of_epoch = pd.concat((base, trained)).groupby("epoch")
+    return {int(str(epoch)): outcomes(group, "test") for epoch, group in of_epoch}

@@ -26,7 +26,8 @@ from fmlib.experiments.feature_map_regularization import (
     map_sets,
     training_sets,
 )
-from fmlib.training import Divergence, History, evaluate, fit, predict
+from fmlib.models import chunk_size
+from fmlib.training import Divergence, History, evaluate, evaluating, fit, predict
 
 Live = Literal["base", "maps", "originals"]
 Victim = Literal[Live, "twin", "other twin"]
@@ -318,16 +319,34 @@ class Attacks(Result):
     divergences: dict[Model, Divergence]
 
 
+class Sweep(NamedTuple):
+    """A few held-out images under FGSM of growing eps, by either of two models' gradients.
+
+    `images` (count, C, H, W); `signs`, of the same shape, by the model whose gradient it is.
+    By that model and the one that judges: `seen` (count, eps), the classes, and `sure`, their
+    probabilities.
+    """
+
+    images: Tensor
+    labels: Tensor
+    epsilons: tuple[float, ...]
+    signs: dict[Victim, Tensor]
+    seen: dict[tuple[Victim, Victim], Tensor]
+    sure: dict[tuple[Victim, Victim], Tensor]
+
+
 class Examples(NamedTuple):
     """A few held-out images and what an attack of equal eps makes of them.
 
     `images` has shape (kinds, count, C, H, W); `predictions` is (kinds, count) by model.
+    `sweep` has the same images.
     """
 
     kinds: tuple[str, ...]
     images: Tensor
     labels: Tensor
     predictions: dict[Victim, Tensor]
+    sweep: Sweep
 
 
 class Trained(NamedTuple):
@@ -590,4 +609,31 @@ def _examples(
     predictions = {
         victim: predict(trained.models[victim], flat).reshape(len(rows), -1) for victim in victims
     }
-    return Examples(tuple(rows), stacked, labels, predictions)
+    steps = sweep(trained, images, labels, max(settings.curve))
+    return Examples(tuple(rows), stacked, labels, predictions, steps)
+
+
+SWEEP_STEPS = 30
+
+
+def sweep(trained: Trained, images: Tensor, labels: Tensor, largest: float) -> Sweep:
+    """What base and map model see in images (N, C, H, W) from eps 0 to the largest one."""
+    pair: tuple[Victim, ...] = ("base", "maps")
+    epsilons = tuple(round(largest * k / SWEEP_STEPS, 6) for k in range(SWEEP_STEPS + 1))
+    models = {name: trained.models[name] for name in pair}
+    signs = {name: attacks.gradient_sign(m, images, labels) for name, m in models.items()}
+    seen, sure = {}, {}
+    for source, sign in signs.items():
+        perturbed = torch.stack([attacks.add_signs(images, sign, eps) for eps in epsilons], dim=1)
+        for judge, model in models.items():
+            found = _probabilities(model, perturbed.flatten(0, 1)).max(dim=1)
+            seen[source, judge] = found.indices.reshape(perturbed.shape[:2])  # (N, eps)
+            sure[source, judge] = found.values.reshape(perturbed.shape[:2])
+    return Sweep(images, labels, epsilons, signs, seen, sure)
+
+
+@torch.no_grad()
+def _probabilities(model: nn.Module, images: Tensor) -> Tensor:
+    """Probabilities (N, classes) that a model gives images (N, C, H, W)."""
+    with evaluating(model):
+        return torch.cat([model(part).exp() for part in images.split(chunk_size(images))])

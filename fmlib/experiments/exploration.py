@@ -232,6 +232,10 @@ class Embedding(NamedTuple):
         """Accuracy in percent of always naming the most frequent class of these points."""
         return 100 * self.labels.bincount().max().item() / len(self.labels)
 
+    def named_by(self, neighbours: int) -> Tensor:
+        """The class (N,) that so many nearest neighbours give each point."""
+        return exploration.named_by_neighbours(self.points, self.labels, neighbours)
+
 
 _SPACES: dict[str, Callable[[ExplorationSettings, Tensor], exploration.Points]] = {
     "PCA": lambda settings, images: exploration.pca(images),

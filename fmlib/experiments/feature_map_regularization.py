@@ -497,6 +497,16 @@ RecordedWay = Literal[
     "originals", "originals fresh", "blurred", "untrained",
 ]  # fmt: skip
 """A way or control: maps after the activation, or weights that are not the base model's."""
+WAY_NAMES: dict[str, str] = {
+    "each_map": "each map",
+    "each_map after": "each map, after ReLU",
+    "mean_map": "mean of the maps",
+    "base": MODEL_NAMES["base"],
+    "originals": MODEL_NAMES["originals"],
+    "blurred": MODEL_NAMES["blurred"],
+    "untrained": MODEL_NAMES["untrained"],
+}
+"""Names of the base model and of what its recorded copies are trained on."""
 OTHER_WEIGHTS = 1000
 """Added to a recorded run's seed for a network whose weights no other seed draws."""
 

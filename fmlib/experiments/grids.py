@@ -218,17 +218,19 @@ CIFAR10: dict[str, object] = {
 """The deeper network; batches miss a class once in some 70,000 draws."""
 
 
+MAP_WAYS: tuple[RecordedWay, ...] = (
+    *("each_map", "each_map after", "mean_map"),
+    *("originals", "blurred", "untrained"),
+)
+
+
 def ways_grid() -> list[RunConfig]:
     """Fig. 9, the row of batch 256, gentler: ways of making map images, and controls.
 
     As released (`map_grid`) training on maps mostly fails, so that nothing could be compared.
     """
-    ways: tuple[RecordedWay, ...] = (
-        *("each_map", "each_map after", "mean_map"),
-        *("originals", "blurred", "untrained"),
-    )
-    shared = {"dataset": "mnist", "n_train": 60_000, "map_images": 3000, **GENTLE}
-    return [WaysRun.model_validate({"ways": ways, "seed": seed, **shared}) for seed in range(SEEDS)]
+    shared = {"dataset": "mnist", "n_train": 60_000, "map_images": 3000, "ways": MAP_WAYS, **GENTLE}
+    return [WaysRun.model_validate({"seed": seed, **shared}) for seed in range(SEEDS)]
 
 
 def attacks_grid() -> list[RunConfig]:
@@ -252,8 +254,8 @@ def exits_grid() -> list[RunConfig]:
 
 
 def depth_grid() -> list[RunConfig]:
-    """The cache of every convolution of the deeper network, and skipping at random as often."""
-    layers = [f"conv{number}" for number in range(1, len(DEEP_WIDTHS) + 1)]
+    """The cache of the deeper network's first and last convolution, and skipping at their rates."""
+    layers = ("conv1", f"conv{len(DEEP_WIDTHS)}")
     runs = [{"condition": "plain"}]
     runs += [
         {"condition": condition, "layer": layer}

@@ -1,10 +1,12 @@
 """Figures of chapter 04."""
 
 from collections.abc import Sequence
+from itertools import product
 from statistics import fmean
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.ticker import NullLocator
 
 from fmlib import evidence, published
 from fmlib.experiments import adversarial_robustness as adversarial
@@ -15,6 +17,7 @@ from fmlib.experiments.adversarial_robustness import (
     VICTIMS,
     Robustness,
 )
+from fmlib.experiments.feature_map_regularization import MODELS
 from fmlib.figures.style import (
     MARKERS,
     NAMES,
@@ -74,6 +77,24 @@ def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) 
             ax.set_title(" | ".join(wrapped(class_names[label]) for label in seen), fontsize=9)
 
 
+def perturbed_by_epsilon(
+    found: adversarial.Sweep, class_names: Sequence[str], rows: int = 4, columns: int = 7
+) -> None:
+    """The first images under FGSM by the first model as eps grows, and what each model sees."""
+    source, *_ = found.signs
+    rows = min(rows, len(found.images))
+    last = len(found.epsilons) - 1
+    steps = [round(column * last / (columns - 1)) for column in range(columns)]
+    for row, axes in enumerate(image_grid(rows, columns, 1.25 * rows)):
+        for step, ax in zip(steps, axes, strict=True):
+            eps = found.epsilons[step]
+            show_image(ax, found.images[row] + eps * found.signs[source][row])
+            seen = [int(found.seen[source, judge][row, step]) for judge in found.signs]
+            ax.set_title(" | ".join(wrapped(class_names[label]) for label in seen), fontsize=9)
+            if row == rows - 1:
+                ax.set_xlabel(f"ε = {eps:.2f}")
+
+
 def recorded_robustness(recorded: pd.DataFrame) -> None:
     """Fig. 10 as curves over eps: PGD and FGSM by the base model and by the map model.
 
@@ -99,6 +120,66 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)")
     legend_below(axes[1, 1], columns=3)
+
+
+def recorded_own_attacks(recorded: pd.DataFrame) -> None:
+    """Accuracy over eps up to 1 of base model and copies, a panel per perturbation.
+
+    FGSM by the base model and by each model itself, and random signs.  Means and intervals; the
+    axis is linear to 0.1 and logarithmic beyond.
+    """
+    titles = {
+        "fgsm on base": "FGSM by base model",
+        "own fgsm": "FGSM, each by itself",
+        "sign noise": "random signs",
+    }
+    places = [0.0, *sorted(set(recorded[recorded["perturbation"] == "own fgsm"]["eps"]))]
+    axes = panel_row(len(titles), 3.8)
+    axes[0].annotate("guessing", (0.005, 11), color="0.35", fontsize=8)
+    for ax, (kind, title) in zip(axes, titles.items(), strict=True):
+        ax.axhline(10, color="0.6", lw=1, ls=":", zorder=0)
+        for model in MODELS:
+            kinds = [kind if eps else "unchanged" for eps in places]
+            pairs = zip(kinds, places, strict=True)
+            found = [evidence.judged(recorded, *pair, model) for pair in pairs]
+            own = kind == "own fgsm" or (kind, model) == ("fgsm on base", "base")
+            band(ax, places, found, model, "-" if own else "--")
+        ax.set(title=title, xlabel="ε (pixels of 0 to 1)", ylim=(-3, 102), xlim=(0, 1.1))
+        ax.set_xscale("symlog", linthresh=0.1, linscale=0.6)
+        ax.set_xticks(ticks := [0, 0.05, 0.15, 0.25, 0.5, 1], [f"{tick:g}" for tick in ticks])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.tick_params(axis="x", labelrotation=60)
+    axes[1].plot([], [], "k-", label="by its own gradient")
+    axes[0].set_ylabel("accuracy (%)")
+    legend_below(axes[1], columns=3)
+
+
+def recorded_own_differences(recorded: pd.DataFrame) -> None:
+    """Map model minus base model and minus each control under attacks, paired by seed.
+
+    In the colour of what is subtracted.
+    """
+    kinds = {
+        "fgsm on base": "FGSM by base model",
+        "own fgsm": "FGSM, each by itself",
+        "own restarts": "PGD, each by itself",
+        "own squares": "Square Attack, each by itself",
+    }
+    rows = [("unchanged", 0.0), *product(kinds, (0.15, 0.25))]
+    others = [model for model in MODELS if model != "maps"]
+    [ax] = panel_row(height=5.6)
+    ax.axvline(0, color="0.6", lw=1)
+    for (row, (kind, eps)), (number, model) in product(enumerate(rows), enumerate(others)):
+        pair = [evidence.judged(recorded, kind, eps, m) for m in ("maps", model)]
+        place = row + 0.2 * (number - 1.5)
+        mean_and_interval(ax, place, evidence.differences(*pair), model, 0.1, turn=-1)
+    for model in others:
+        ax.plot([], [], ls="none", label=f"− {NAMES[model]}", **look(model, 7))
+    ax.set(title="recorded", xlabel="accuracy, map model − other (points)")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    names = [f"{kinds[kind]}, ε = {eps:g}" if eps else kind for kind, eps in rows]
+    ax.set_yticks(range(len(rows)), names)
+    legend_below(ax, columns=2)
 
 
 def recorded_released(recorded: pd.DataFrame) -> None:

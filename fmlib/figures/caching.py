@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from fmlib import evidence, published
 from fmlib.experiments import caching
@@ -84,14 +85,45 @@ def _similarities(ax: Axes, stage: caching.Stage) -> None:
     ax.plot([], [], "o", color="white", mec="0.5", mew=2, ms=10, label="image, at its own class")
     threshold = stage.threshold.numpy()
     ax.hlines(threshold, classes - 0.3, classes + 0.3, "k", lw=2, label="threshold of the class")
+    _scale_to_one(ax, np.concatenate((stage.similarity.numpy().ravel(), threshold)))
+
+
+def _scale_to_one(ax: Axes, drawn: NDArray[np.float64]) -> None:
+    """A vertical axis that is logarithmic in the distance from 1, around what is drawn."""
     nearness = lambda cosine: -np.log10(1.0001 - cosine), lambda scaled: 1.0001 - 10**-scaled
     ax.set_yscale("function", functions=nearness)
-    drawn = np.concatenate((stage.similarity.numpy().ravel(), threshold))
     lowest, highest = np.nanmin(drawn), np.nanmax(drawn)
     ticks = [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999]
     shown = [tick for tick in ticks if lowest <= tick <= highest]
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
     ax.set_ylim(1 - 1.3 * (1 - lowest), 1 - 0.2 * (1 - highest))
+
+
+def cache_by_epoch(run: caching.Run, class_names: Sequence[str]) -> None:
+    """A cached run, a line for each class: threshold and similarity, and the share skipped."""
+    epochs = run.history.epochs
+    left, right = panel_row(2, 3.6, sharey=False)
+    kinds = {"threshold": "--", "similarity": "-"}
+    values = {
+        kind: np.array([epoch.policy[kind] for epoch in epochs], dtype=np.float64) for kind in kinds
+    }  # (epochs, classes)
+    numbers = range(1, len(epochs) + 1)
+    for label, name in enumerate(class_names[: len(epochs[0].seen_per_class)]):
+        colour = COLOURS[label % len(COLOURS)]
+        for kind, line in kinds.items():
+            left.plot(numbers, values[kind][:, label], line, color=colour)
+        counts = [(e.skipped_per_class[label], e.seen_per_class[label]) for e in epochs]
+        shares = [100 * skipped / max(seen, 1) for skipped, seen in counts]
+        right.plot(numbers, shares, color=colour, label=wrapped(name))
+    for kind, line in kinds.items():
+        left.plot([], [], line, color="0.3", label=kind)
+    _scale_to_one(left, np.concatenate([*values.values()]).ravel())
+    left.set_ylabel("cosine similarity")
+    left.legend()
+    right.set(ylabel="images skipped (%)", ylim=(0, 100))
+    for ax in (left, right):
+        epochs_axis(ax)
+    legend_below(right, columns=5)
 
 
 def accuracy_by_epoch(runs: list[Comparison]) -> None:

@@ -1,12 +1,16 @@
 """Figures of chapter 01, and feature maps."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fmlib import evidence
 from fmlib.experiments import exploration
 from fmlib.experiments import feature_map_regularization as regularization
 from fmlib.experiments.exploration import NETWORKS, SPLITS, OutlierRun
@@ -16,10 +20,14 @@ from fmlib.figures.style import (
     NAMES,
     PALETTE,
     WIDTH,
+    apart,
+    band,
     draw_curves,
     image_grid,
     legend_below,
+    name_ends,
     panel_row,
+    seed_count,
     seed_points,
     show_image,
     wrapped,
@@ -59,7 +67,7 @@ def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[st
         ax.scatter(x, y, s=4, c=colours, alpha=0.6, linewidths=0)
         present = np.unique(labels)
         medians = [np.median(embedding.points[labels == label], axis=0) for label in present]
-        places = _apart(np.array(medians), 0.06 * np.ptp(embedding.points, axis=0))
+        places = apart(np.array(medians), 0.06 * np.ptp(embedding.points, axis=0))
         for label, (x, y) in zip(present, places, strict=True):
             edge = COLOURS[label % len(COLOURS)]
             box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": edge, "alpha": 0.85}
@@ -69,14 +77,26 @@ def embeddings(found: dict[str, exploration.Embedding], class_names: Sequence[st
         ax.set(xlabel="first coordinate", ylabel="second coordinate", xticks=[], yticks=[])
 
 
-def _apart(places: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places (N, 2), moved until no two are nearer than `least` (2,), the unit of each axis."""
-    scaled = places / least
-    for _ in range(100):
-        steps = scaled[:, None] - scaled  # (N, N, 2)
-        apart = np.linalg.norm(steps, axis=2, keepdims=True) + np.eye(len(places))[:, :, None]
-        scaled = scaled + (steps / apart * np.clip(1 - apart, 0, None) / 2).sum(axis=1)
-    return scaled * least
+def image_map(found: exploration.Embedding, images: Tensor, size: float = 0.035) -> None:
+    """Images at their places in the plane, those left out that would cover another one.
+
+    `size` is the width of an image as a share of the map's.
+    """
+    places = found.points - found.points.min(axis=0)
+    places /= np.ptp(found.points, axis=0).max()
+    _, ax = plt.subplots(figsize=(WIDTH, WIDTH * float(places[:, 1].max() / places[:, 0].max())))
+    drawn: list[NDArray[np.float64]] = []
+    for place, image, label in zip(places, images, found.labels.tolist(), strict=False):
+        if any(np.abs(place - other).max() < size for other in drawn):
+            continue
+        drawn.append(place)
+        low, high = place - size / 2, place + size / 2
+        pixels = image.permute(1, 2, 0).clamp(0, 1).numpy().squeeze()  # (H, W, C) or (H, W)
+        ax.imshow(pixels, cmap="gray_r", vmin=0, vmax=1, extent=(low[0], high[0], low[1], high[1]))
+        edge = COLOURS[label % len(COLOURS)]
+        ax.add_patch(Rectangle((low[0], low[1]), size, size, fill=False, ec=edge, lw=1))
+    ax.set(xlim=(-size, places[:, 0].max() + size), ylim=(-size, places[:, 1].max() + size))
+    ax.set_axis_off()
 
 
 def errors_by_decile(runs: list[OutlierRun]) -> None:
@@ -88,6 +108,25 @@ def errors_by_decile(runs: list[OutlierRun]) -> None:
     ax.set(xlabel="decile of the distance from the centroid (1: nearest)")
     ax.set(xticks=range(1, 11), ylim=(0, None))
     ax.legend(loc="upper left")
+
+
+def recorded_errors_by_decile(deciles: pd.DataFrame) -> None:
+    """Recorded wrong answers by decile of the distance: means and their 95 % intervals."""
+    [ax] = panel_row(height=3.2)
+    ends: dict[str, float] = {}
+    for split in SPLITS:
+        of_split = deciles[deciles["split"] == split]
+        wrong = [evidence.outcomes(of_split, "wrong", decile=decile) for decile in DECILES]
+        band(ax, DECILES, wrong, split)
+        if known := evidence.finished(wrong[-1]):
+            ends[split] = fmean(known)
+            ax.set_title(f"recorded, {seed_count(wrong[-1])}")
+    ax.set(ylabel="wrong answers (%)", xticks=DECILES, ylim=(0, None))
+    ax.set(xlabel="decile of the distance from the centroid (1: nearest)")
+    name_ends(ax, DECILES[-1], ends)
+
+
+DECILES = range(1, 11)
 
 
 def left_out(runs: list[OutlierRun]) -> None:

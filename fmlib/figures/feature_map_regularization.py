@@ -1,23 +1,29 @@
 """Figures of chapter 03."""
 
+from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from fmlib import evidence, published
 from fmlib.experiments.feature_map_regularization import MODELS, Row, Trial, by_row
+from fmlib.experiments.grids import MAP_WAYS
 from fmlib.figures.style import (
     MARKERS,
     NAMES,
     PALETTE,
     PUBLISHED,
     WIDTH,
+    band,
     draw_curves,
     epochs_axis,
     legend_below,
     mean_and_interval,
+    name_ends,
     panel_row,
     seed_count,
     seed_points,
@@ -130,4 +136,63 @@ def recorded_further_training(recorded: pd.DataFrame) -> None:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("test accuracy (%)")
     axes[1].set_xlabel("epoch of further training")
+    legend_below(axes[0])
+
+
+def recorded_ways_by_epoch(recorded: pd.DataFrame, further: pd.DataFrame) -> None:
+    """Test accuracy by epoch of training on maps or controls; epoch 0 is the base model.
+
+    As released (`evidence.further_training`, batch 256) and gentler (`evidence.map_ways`), with
+    means and 95 % intervals of the models that did not diverge.
+    """
+    left, right = panel_row(2, 4.0, sharey=False)
+    row, models = ("mnist", 256), evidence.FURTHER[1:]
+    _curves(left, {one: evidence.further_by_epoch(further, *row, one) for one in models})
+    _curves(right, {way: evidence.way_by_epoch(recorded, way) for way in MAP_WAYS})
+    released = {one: evidence.of_model(further, *row, one) for one in models}
+    gentler = {way: evidence.of_way(recorded, way) for way in MAP_WAYS}
+    left.set_title(_title("as released\n0 to 255, rate 0.01", released), fontsize=9)
+    right.set_title(_title("gentler\n0 to 1, rate 0.1", gentler), fontsize=9)
+    left.set_ylabel("test accuracy on originals (%)")
+
+
+def _curves(ax: Axes, found: Mapping[Any, Mapping[int, evidence.Outcomes]]) -> None:
+    """A line of means by epoch for every quantity, its name at the end."""
+    known = {name: by_epoch for name, by_epoch in found.items() if by_epoch}
+    for name, by_epoch in known.items():
+        band(ax, [*by_epoch], [*by_epoch.values()], name)
+    last = max((max(by_epoch) for by_epoch in known.values()), default=0)
+    ends = {name: fmean(evidence.finished(by_epoch[last])) for name, by_epoch in known.items()}
+    name_ends(ax, last, ends)
+    epochs_axis(ax)
+
+
+def _title(setting: str, ends: Mapping[Any, pd.DataFrame]) -> str:
+    """A setting, the number of seeds, and that of every quantity of which some diverged."""
+    counts = {name: seed_count(evidence.outcomes(rows, "test")) for name, rows in ends.items()}
+    full = [text for text in counts.values() if "diverged" not in text]
+    lost = [f"{NAMES[name]}: {text}" for name, text in counts.items() if "diverged" in text]
+    return "\n".join([", ".join([setting, *full[:1]]), *lost])
+
+
+def recorded_way_differences(recorded: pd.DataFrame) -> None:
+    """What training did to accuracy and gap: full marks against the base model, open the control.
+
+    Differences are paired by seed.
+    """
+    axes = panel_row(2, 4.2)
+    heads = {"test": "test accuracy (points)", "gap": "train − test gap (points)"}
+    for ax, (column, head) in zip(axes, heads.items(), strict=True):
+        ax.axvline(0, color="0.6", lw=1, zorder=0)
+        for place, way in enumerate(MAP_WAYS):
+            for step, other, fill in ((-0.18, "base", "full"), (0.18, "originals", "none")):
+                found = evidence.way_differences(recorded, way, other, column)
+                if way != other:
+                    mean_and_interval(ax, place + step, found, way, 0.15, fill, turn=-1)
+        ax.set_xlabel(head)
+    axes[0].set_yticks(range(len(MAP_WAYS)), [wrapped(NAMES[way], 18) for way in MAP_WAYS])
+    axes[0].set_ylim(len(MAP_WAYS) - 0.5, -0.5)
+    axes[0].set_title(seed_count(evidence.outcomes(evidence.of_way(recorded, "base"), "test")))
+    axes[0].plot([], [], "ko", label="− base model")
+    axes[0].plot([], [], "ko", mfc="white", label="− control: originals")
     legend_below(axes[0])

@@ -1,7 +1,7 @@
 """How all figures look: theme, one colour and marker per quantity, and what most are drawn of."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -11,6 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from matplotlib_inline.backend_inline import set_matplotlib_formats
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fmlib import evidence, stats
@@ -18,7 +19,7 @@ from fmlib.experiments.adversarial_robustness import (
     TWIN_NAMES,
 )
 from fmlib.experiments.caching import CONDITION_NAMES
-from fmlib.experiments.feature_map_regularization import MODEL_NAMES
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, WAY_NAMES
 
 COLOURS = sns.color_palette("colorblind")
 
@@ -32,6 +33,9 @@ _STYLES = {
     "originals": (7, "^"),
     "blurred": (9, "v"),
     "untrained": (2, "P"),
+    "each_map": (4, "D"),
+    "each_map after": (3, "s"),
+    "mean_map": (1, "p"),
     "twin": (2, "P"),
     "other twin": (5, "X"),
     "train": (9, "o"),
@@ -48,6 +52,7 @@ MARKERS = {quantity: marker for quantity, (_, marker) in _STYLES.items()}
 NAMES: dict[Any, str] = {
     **CONDITION_NAMES,
     **MODEL_NAMES,
+    **WAY_NAMES,
     **TWIN_NAMES,
     "by loss": "by their losses",
     "train": "training images",
@@ -148,16 +153,28 @@ def look(quantity: str, size: float) -> dict[str, Any]:
 
 
 def mean_and_interval(
-    ax: Axes, x: float, outcomes: Outcomes, quantity: str, width: float = 0.3
+    ax: Axes,
+    x: float,
+    outcomes: Outcomes,
+    quantity: str,
+    width: float = 0.3,
+    fill: str = "full",
+    turn: int = 1,
 ) -> None:
-    """The mean with its 95 % interval, and beside it a faint point per seed."""
+    """The mean with its 95 % interval, and beside it a faint point per seed.
+
+    A `turn` of -1 puts the numbers on the horizontal axis.
+    """
     if not (values := evidence.finished(outcomes)):
         return
     places = x + width * np.linspace(0.3, 1, len(values))
-    ax.plot(places, values, ls="none", alpha=0.5, mew=0, **look(quantity, 4))
+    points = (places, np.array(values))[::turn]
+    ax.plot(*points, ls="none", alpha=0.5, mew=0, **look(quantity, 4))
     mean, low, high, *_ = stats.estimate(values)
-    ax.vlines(x, low, high, color=PALETTE[quantity], lw=2.5)
-    ax.plot([x], [mean], ls="none", **look(quantity, 7))
+    bar = ax.vlines if turn == 1 else ax.hlines
+    bar(x, low, high, color=PALETTE[quantity], lw=2.5)
+    style = look(quantity, 7) | ({} if fill == "full" else {"mfc": "white", "mew": 1.5})
+    ax.plot(*([x], [mean])[::turn], ls="none", **style)
 
 
 def band(
@@ -187,3 +204,35 @@ def each_run(
 
 def seed_count(outcomes: Outcomes) -> str:
     return f"n = {evidence.counted(outcomes)}"
+
+
+def apart(places: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Places (N, 2), moved until no two are nearer than `least` (2,), the unit of each axis."""
+    scaled = places / least
+    for _ in range(100):
+        steps = scaled[:, None] - scaled  # (N, N, 2)
+        lengths = np.linalg.norm(steps, axis=2, keepdims=True) + np.eye(len(places))[:, :, None]
+        scaled = scaled + (steps / lengths * np.clip(1 - lengths, 0, None) / 2).sum(axis=1)
+    return scaled * least
+
+
+def name_ends(ax: Axes, x: float, ends: Mapping[str, float], least: float = 0.08) -> None:
+    """Write each quantity's name to the right of the axes, tied to its last value, at `x`.
+
+    Names are moved until no two are nearer than `least`, a share of the vertical axis.
+    """
+    low, high = ax.get_ylim()
+    heights = np.array([*ends.values()])
+    places = np.column_stack((np.zeros(len(ends)), heights + 1e-9 * np.arange(len(ends))))
+    places = apart(places, np.array([1.0, least * (high - low)]))
+    for (quantity, end), (_, place) in zip(ends.items(), places, strict=True):
+        line = {"arrowstyle": "-", "color": PALETTE[quantity], "shrinkA": 1, "shrinkB": 3}
+        ax.annotate(
+            wrapped(NAMES[quantity], 30),
+            (x, end),
+            (1.08, place),
+            textcoords=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=9,
+            arrowprops=line,
+        )

@@ -10,6 +10,7 @@ from fmlib import evidence, published, stats
 from fmlib.experiments.adversarial_robustness import (
     FGSM_ON,
     PGD_ON,
+    STRONGEST,
     TWIN_NAMES,
     VICTIMS,
     Own,
@@ -18,7 +19,7 @@ from fmlib.experiments.adversarial_robustness import (
     SignOfMasking,
     Victim,
 )
-from fmlib.experiments.feature_map_regularization import MODEL_NAMES
+from fmlib.experiments.feature_map_regularization import MODEL_NAMES, MODELS, Model
 from fmlib.tables.cells import (
     difference,
     finished,
@@ -26,6 +27,7 @@ from fmlib.tables.cells import (
     listed,
     number,
     recorded_in,
+    seed_counts,
     spread,
     stated,
     summary,
@@ -51,6 +53,12 @@ PERTURBATION_NAMES: dict[Perturbation, str] = {
     "own restarts": "PGD with restarts, each by its own gradient",
     "own squares": "Square Attack, each by its own outputs",
 }
+ON_EACH: tuple[Perturbation, ...] = ("sign noise", "fgsm on base", "own fgsm", *STRONGEST)
+OWN_ATTACKS: tuple[tuple[Perturbation, float], ...] = (
+    ("unchanged", 0.0),
+    *product(ON_EACH, (0.15, 0.25)),
+)
+"""Perturbations, with eps, that tables show of recorded attacks of models by themselves."""
 SIGNS_OF_MASKING: dict[SignOfMasking, str] = {
     "iterated": "one path of PGD (a) is weaker than FGSM (b)",
     "transfer": "FGSM by itself (a) is weaker than FGSM by another model (b)",
@@ -122,6 +130,70 @@ def recorded_attacks(recorded: pd.DataFrame, kind: Literal["FGSM", "PGD"]) -> pd
             mark = " †" if perturbation == by[model] and full else ""
             row[f"{known[model]}: {judged}"] = interval(full, digits=0) + mark
         table.append(row)
+    return pd.DataFrame(table)
+
+
+def recorded_own_attacks(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy in percent of base model and copies, each attacked by itself.
+
+    With random signs, and with the base model's FGSM, which attacks the copies from outside.
+    """
+    known = {m: recorded_in(evidence.judged(recorded, "unchanged", 0.0, m)) for m in MODELS}
+    return pd.DataFrame(
+        _attack(recorded, kind, eps)
+        | {
+            f"{known[model]}: {name}": interval(evidence.judged(recorded, kind, eps, model))
+            for model, name in MODEL_NAMES.items()
+        }
+        for kind, eps in OWN_ATTACKS
+    )
+
+
+def _attack(recorded: pd.DataFrame, kind: Perturbation, eps: float) -> dict[str, str]:
+    """Cells that say what a recorded row is about: perturbation, eps, number of images."""
+    counts = recorded[recorded["perturbation"] == kind]["n"].unique().tolist()
+    images = listed(f"{count:,}" for count in sorted(counts))
+    return {"Perturbation": PERTURBATION_NAMES[kind], "ε": f"{eps:g}", "Images": images}
+
+
+def recorded_own_differences(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Map model minus base model and minus each control, in points, paired by seed."""
+    table = []
+    for kind, eps in OWN_ATTACKS:
+        maps = evidence.judged(recorded, kind, eps, "maps")
+        found = {
+            name: evidence.differences(maps, evidence.judged(recorded, kind, eps, model))
+            for model, name in MODEL_NAMES.items()
+            if model != "maps"
+        }
+        row = _attack(recorded, kind, eps) | {"n": seed_counts(found.values())}
+        gains = {f"Recorded: − {name}": interval(gain, sign="+") for name, gain in found.items()}
+        table.append(row | gains)
+    return pd.DataFrame(table)
+
+
+def recorded_paired_images(recorded: pd.DataFrame, other: Model = "base") -> pd.DataFrame:
+    """Images that only the map model or only another one gets right, seed by seed.
+
+    In the last column the seeds in which McNemar's exact p is below 0.05, by who is ahead.
+    """
+    table = []
+    for kind, eps in OWN_ATTACKS:
+        alone, maps_alone = (
+            evidence.finished(evidence.judged(recorded, kind, eps, other, column))
+            for column in ("alone", "maps_alone")
+        )
+        pairs = [(int(one), int(maps)) for one, maps in zip(alone, maps_alone, strict=True)]
+        sure = [maps > one for one, maps in pairs if stats.mcnemar(one, maps) < 0.05]
+        ahead = f"{other} {len(sure) - sum(sure)}, maps {sum(sure)}, of {len(pairs)}"
+        table.append(
+            _attack(recorded, kind, eps)
+            | {
+                f"Recorded: only {MODEL_NAMES[other]} right": listed(one for one, _ in pairs),
+                f"only {MODEL_NAMES['maps']} right": listed(maps for _, maps in pairs),
+                "p < 0.05, by who is ahead (seeds)": ahead if pairs else "–",
+            }
+        )
     return pd.DataFrame(table)
 
 

@@ -44,15 +44,24 @@ def outlier_distances(found: Distances, dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Class", "Median", "95 % quantile", "Farthest images"])
 
 
-def separation(pca: float, pixels: float, chance: float, recorded: pd.DataFrame) -> pd.DataFrame:
-    """How often neighbours name a point's class, by the space in which they are sought."""
+def separation(
+    pca: float, pixels: float, chance: float, recorded: pd.DataFrame, whole: pd.DataFrame
+) -> pd.DataFrame:
+    """How often neighbours name a point's class, by the space in which they are sought.
+
+    `recorded` are embeddings of samples (`evidence.exploration`), `whole` those of all images.
+    """
     names = ["always the most frequent class", "PCA, 2 coordinates", "t-SNE, 2 coordinates"]
-    known = [_looks(recorded, name) for name in ("none", "PCA", "t-SNE", "none")]
+    samples, all_images = (
+        [_looks(table, name) for name in ("none", "PCA", "t-SNE", "none")]
+        for table in (recorded, whole)
+    )
     accuracies = [number(accuracy, ".1f") for accuracy in (chance, pca, None, pixels)]
     return pd.DataFrame(
         {
             "Neighbours in": [*names, "all pixels"],
-            f"{recorded_in(known[1])}: accuracy (%)": map(interval, known),
+            f"{recorded_in(samples[1])}, samples: accuracy (%)": map(interval, samples),
+            f"{recorded_in(all_images[1])}, all images: accuracy (%)": map(interval, all_images),
             "This run: accuracy (%)": accuracies,
         }
     )
@@ -78,6 +87,22 @@ def errors_by_decile(runs: list[OutlierRun]) -> pd.DataFrame:
 
 def _trend(runs: list[OutlierRun], split: Split) -> str:
     return spread([run.errors[split].trend for run in runs], 2)
+
+
+def recorded_errors_by_decile(deciles: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFrame:
+    """Recorded wrong answers by decile (`evidence.deciles`), the trends of `recorded` below."""
+    rows, pairs = [], {}
+    for decile in range(1, 11):
+        of = deciles[deciles["decile"] == decile]
+        pairs = {split: evidence.outcomes(of, "wrong", split=split) for split in SPLITS}
+        gap = evidence.differences(pairs["test"], pairs["train"])
+        known = (interval(pairs[split], 2) for split in SPLITS)
+        rows.append((str(decile), *known, interval(gap, 2, sign="+")))
+    trends = (interval(_looks(recorded, f"trend {split}"), 2) for split in SPLITS)
+    rows.append(("rank correlation", *trends, ""))
+    headings = ["Decile", f"{recorded_in(pairs['train'])}: training, wrong (%)"]
+    headings += ["test, wrong (%)", "test − training (points)"]
+    return pd.DataFrame(rows, columns=headings)
 
 
 def left_out(runs: list[OutlierRun], recorded: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,14 @@ import pandas as pd
 
 from fmlib import evidence, models, published, stats
 from fmlib.experiments import feature_map_regularization as regularization
-from fmlib.experiments.feature_map_regularization import MODEL_NAMES, Row, Trial, by_row
+from fmlib.experiments.feature_map_regularization import (
+    MODEL_NAMES,
+    WAY_NAMES,
+    Row,
+    Trial,
+    by_row,
+)
+from fmlib.experiments.grids import MAP_WAYS
 from fmlib.map_images import WAYS
 from fmlib.tables.cells import (
     difference,
@@ -101,6 +108,43 @@ def ways(runs: list[regularization.WayRun]) -> pd.DataFrame:
                 cell = finished(values) if values and (way, on) not in absent else "–"
                 row[f"{weights} weights: {on.replace('_', ' ')}"] = cell
         table.append(row)
+    return pd.DataFrame(table)
+
+
+def recorded_ways(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Base model and its copies after training on maps: accuracies in percent, train - test gap."""
+    table = []
+    for way in ("base", *MAP_WAYS):
+        found = evidence.of_way(recorded, way)
+        test = evidence.outcomes(found, "test")
+        alike = {} if way == "originals" else evidence.outcomes(found, "on_made")
+        table.append(
+            {
+                "Trained on": "none: base model" if way == "base" else WAY_NAMES[way],
+                "n": evidence.counted(test),
+                "Recorded: test": interval(test),
+                "on images made alike": interval(alike),
+                "train − test": interval(evidence.outcomes(found, "gap"), 2),
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def recorded_way_differences(recorded: pd.DataFrame) -> pd.DataFrame:
+    """Differences, paired by seed, of test accuracy and of the train - test gap, in points."""
+    table = []
+    for way, other in evidence.WAY_PAIRS:
+        test, gap = (
+            evidence.way_differences(recorded, way, other, column) for column in ("test", "gap")
+        )
+        table.append(
+            {
+                "First − second": f"{WAY_NAMES[way]} − {WAY_NAMES[other]}",
+                "n": evidence.counted(test),
+                "Recorded: test accuracy": interval(test, 2, sign="+"),
+                "train − test": interval(gap, 2, sign="+"),
+            }
+        )
     return pd.DataFrame(table)
 
 
