@@ -86,27 +86,21 @@ def recorded_readings(variants: pd.DataFrame, recorded: pd.DataFrame) -> None:
 
     Lines are means over seeds, by epoch; the published hits are dashed.
     """
-    steps = walk_steps()
-    rows = -(-len(steps) // 4)
+    steps, columns = walk_steps(), 5
     _, grid = plt.subplots(
-        rows, 4, figsize=(WIDTH, 2.0 * rows + 0.5), sharex=True, sharey=True, squeeze=False
+        len(steps) // columns, columns, figsize=(WIDTH, 4.6), sharex=True, sharey=True
     )
-    axes = list(grid.flat)
     found = evidence.readings(variants, recorded)
-    for ax, (option, value, _), runs in zip(axes, steps, found, strict=False):
+    for ax, (option, value, _), runs in zip(grid.flat, steps, found, strict=True):
         _reading(ax, runs)
-        ax.set_title(
-            f"{option}:\n{value}" if option else f"{value},\nn = {_seeds(runs)}", fontsize=9
-        )
+        name = f"{option}:\n{value}" if option else f"{value},\nn = {_seeds(runs)}"
+        ax.set_title(name, fontsize=9)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for ax in axes[len(steps) :]:
-        ax.set_axis_off()
-    for ax in axes[len(steps) - 4 : len(steps)]:
-        ax.set_xlabel("epoch", fontsize=9)
-        ax.tick_params(labelbottom=True)
-    for line in grid[:, 0]:
-        line.set_ylabel("cosine, or share")
-    legend_below(axes[0], columns=2)
+    for ax in grid[-1]:
+        ax.set_xlabel("epoch")
+    for ax in grid[:, 0]:
+        ax.set_ylabel("cosine, or share")
+    legend_below(grid[0, 0], columns=2)
 
 
 def _seeds(runs: pd.DataFrame) -> int:
