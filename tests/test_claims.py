@@ -65,6 +65,22 @@ def without_threshold(trained: int) -> Make:
     return make
 
 
+def deeper(first: float, last: float, random: float) -> Make:
+    """Final accuracies with the caches of two convolutions, and skipping at the last one's rates."""
+
+    def make(results: Path) -> None:
+        made = []
+        for seed in SEEDS:
+            made += [
+                recorded.depth(seed, "conv1", first),
+                recorded.depth(seed, "conv4", last + JITTER[seed]),
+                recorded.depth(seed, "conv4", random, condition="random"),
+            ]
+        recorded.write_all(made, results)
+
+    return make
+
+
 def hits(mean: int) -> Make:
     return lambda results: [
         made_up.caching(results, "cached", seed, (90.0,), trained=60_000 - mean - 10 * seed)
@@ -197,6 +213,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("better-4096", U, lambda results: runs(results, 90, 90, 89)),
     ("better-4096", N, lambda results: runs(results, 90, 89, 88)),
     ("better-4096", U, lambda results: runs(results, 90, 89, 88, seeds=2)),
+    ("deeper", R, deeper(first=60, last=62, random=61)),
+    ("deeper", P, deeper(first=60, last=62, random=63)),
+    ("deeper", N, deeper(first=60, last=58, random=57)),
     ("better-32", R, lambda results: runs(results, 90, 92, 91, 32)),
     ("better-32", N, lambda results: runs(results, 90, 88, 91, 32)),
     ("better-32", U, lambda results: runs(results, 90, 88, 91, 64)),
