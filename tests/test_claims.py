@@ -66,7 +66,7 @@ def without_threshold(trained: int) -> Make:
 
 
 def deeper(first: float, last: float, random: float) -> Make:
-    """Final accuracies with the caches of two convolutions, and skipping at the last one's rates."""
+    """Final accuracies with the caches of two convolutions, and at the last one's rates."""
 
     def make(results: Path) -> None:
         made = []
