@@ -95,15 +95,15 @@ def test_a_mended_cache_beside_the_released_one(tmp_path: Path) -> None:
         ]
     recorded.write_all(made, tmp_path)
     table = tables.recorded_mended(evidence.caching_variants(tmp_path), evidence.caching(tmp_path))
-    off = "Recorded: epochs without a hit (of 10)"
-    log = "Authors' log: epochs without a hit"
+    off = "Recorded: epochs without a hit"
+    log = "Log: epochs without a hit"
     assert rows(table, "n", log, off, "left out (%)", "− no cache (points)") == [
         ["2", DASH, DASH, "0.0 (0.0 to 0.0)", DASH],
         ["2", "6 of 10", "2.0 (2.0 to 2.0)", "0.0 (0.0 to 0.0)", "−1.00 (−1.00 to −1.00)"],
         ["2", DASH, "0.0 (0.0 to 0.0)", "10.0 (10.0 to 10.0)", "−3.00 (−3.00 to −3.00)"],
         ["0", DASH, DASH, DASH, DASH],
     ]
-    assert table["Published: test accuracy (%)"].tolist() == ["98.52", "98.77", DASH, DASH]
+    assert table["Published: test (%)"].tolist() == ["98.52", "98.77", DASH, DASH]
 
 
 # --- other inputs, other images -------------------------------------------------------------

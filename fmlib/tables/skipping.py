@@ -10,7 +10,7 @@ from fmlib.experiments.caching import INPUT_SCALES, walk_steps
 from fmlib.experiments.skipping import RULES
 from fmlib.tables.cells import interval, middle, number, seed_counts, spread
 
-BY_CLASS = "epochs without a hit"
+NO_HIT = "epochs without a hit"
 
 
 def recorded_rules(recorded: pd.DataFrame, batch_size: int) -> pd.DataFrame:
@@ -122,8 +122,8 @@ def recorded_mended(variants: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFr
     tables: Mapping[str, tuple[pd.DataFrame, str, str]] = {
         "no cache": (recorded, "plain", "plain"),
         "released": (recorded, "cached", "cached"),
-        "mended: a class without a vector cannot win": (mended, "cached", ""),
-        "random skipping, at the released cache's rates": (recorded, "random", ""),
+        "mended": (mended, "cached", ""),
+        "random skipping": (recorded, "random", ""),
     }
     plain, log = evidence.final(recorded, size, "plain"), published.authors_log()
     rows = []
@@ -135,12 +135,12 @@ def recorded_mended(variants: pd.DataFrame, recorded: pd.DataFrame) -> pd.DataFr
         rows.append(
             {
                 "Cache": name,
-                "Published: test accuracy (%)": number(printed, ".2f"),
-                f"Authors' log: {BY_CLASS}": _without_hit(logged["hits"]) if known else "–",
+                "Published: test (%)": number(printed, ".2f"),
+                f"Log: {NO_HIT}": _without_hit(logged["hits"]) if known else "–",
                 "n": evidence.counted(final),
-                f"Recorded: {BY_CLASS} (of 10)": interval(_off(table, size)) if cached else "–",
+                f"Recorded: {NO_HIT}": interval(_off(table, size)) if cached else "–",
                 "left out (%)": interval(evidence.left_out(table, size, condition)),
-                "test accuracy (%)": interval(final, 2),
+                "test (%)": interval(final, 2),
                 "− no cache (points)": "–"
                 if condition == "plain"
                 else interval(evidence.differences(final, plain), 2, "+"),
