@@ -64,7 +64,7 @@ def test_readings_end_with_the_released_one_at_the_same_epoch_and_seeds(tmp_path
     last = table.to_dict("records")[-1]
     assert last["Option"] == "missing_class"
     assert last["Recorded: skipped, epoch 1 (%)"] == "25.0 (25.0 to 25.0)"
-    assert last["test accuracy (%)"] == "20.0 (20.0 to 20.0)"
+    assert last["test accuracy, epoch 2 (%)"] == "20.0 (20.0 to 20.0)"
     assert (last["threshold"], last["similarity"]) == ("0.8000", "0.9850")
     first = table.to_dict("records")[0]
     assert first["skipped, epoch 2 (%)"] == "0.0 (0.0 to 0.0)"

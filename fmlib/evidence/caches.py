@@ -248,6 +248,16 @@ def of_condition(table: pd.DataFrame, batch_size: int, condition: str) -> pd.Dat
     return rows.assign(share=100 * rows["skipped"] / rows["seen"])
 
 
+def shared_seeds(table: pd.DataFrame, batch_size: int) -> pd.DataFrame:
+    """Rows of one batch size and of the seeds that every recorded condition has.
+
+    So that means of several conditions are over the same weights and batches.
+    """
+    rows = table[table["batch_size"] == batch_size]
+    seeds = [set(group) for _, group in rows.groupby("condition")["seed"]]
+    return rows[rows["seed"].isin(set.intersection(*seeds) if seeds else set())]
+
+
 PAIRS: tuple[tuple[Condition, Condition], ...] = (
     ("cached", "plain"),
     ("cached", "random"),

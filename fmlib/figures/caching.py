@@ -240,7 +240,9 @@ def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
     legend_below(right)
     names = [f"{wrapped(NAMES[c])}\n{seed_count(outcomes)}" for c, outcomes in final.items()]
     right.set_xticks(range(len(final)), names)
-    right.set(title="after the last epoch", xlim=(-0.75, len(final) - 0.5))
+    right.set(
+        title="after the last epoch", ylabel="test accuracy (%)", xlim=(-0.75, len(final) - 0.5)
+    )
 
 
 COSTS = {

@@ -29,20 +29,22 @@ from fmlib.figures.style import (
 def recorded_rules(recorded: pd.DataFrame, batch_sizes: Sequence[int] = (4096, 512)) -> None:
     """Final test accuracy of every rule of leaving images out minus plain training, by seed.
 
-    A panel per batch size; the axis is linear from -1 to 1 and logarithmic beyond.
+    A panel per batch size, of the seeds that all rules have; the axis is linear from -1 to 1 and
+    logarithmic beyond.
     """
     conditions = [condition for condition in RULES if condition != "plain"]
     axes = panel_row(len(batch_sizes), 5.0)
     for ax, size in zip(axes, batch_sizes, strict=True):
+        rows = evidence.shared_seeds(recorded, size)
         ax.axvline(0, color="0.6", lw=1)
         for place, condition in enumerate(conditions):
-            found = evidence.final_differences(recorded, size, condition, "plain")
+            found = evidence.final_differences(rows, size, condition, "plain")
             kind = RULE_KINDS.get(condition, condition)
             mean_and_interval(ax, place, found, kind, width=0.4, turn=-1)
         ax.set_xscale("symlog", linthresh=1)
         ax.set_xticks(ticks := [-30, -5, -1, 0, 1, 5], [signed(tick) for tick in ticks])
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set(title=f"batch {size}", xlabel="test accuracy − plain (points)")
+        ax.set(title=f"batch {size}, n = {_seeds(rows)}", xlabel="test accuracy − plain (points)")
         ax.set_ylim(len(conditions) - 0.5, -0.5)
     axes[0].set_yticks(range(len(conditions)), [wrapped(RULES[c], 26) for c in conditions])
 

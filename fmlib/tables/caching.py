@@ -298,7 +298,7 @@ def _mean_skipped(runs: list[caching.Run]) -> list[float]:
 def recorded_threshold(recorded: pd.DataFrame) -> pd.DataFrame:
     """The cache at full size with its threshold and without: images skipped in the last epoch."""
     rows = []
-    for size in STAGE_SIZES:
+    for size in sorted(recorded[recorded["condition"] == "nearest"]["batch_size"].unique()):
         caches = ("cached", "nearest")
         shares = [evidence.final(recorded, size, cache, "share") for cache in caches]
         more = evidence.differences(shares[1], shares[0])
