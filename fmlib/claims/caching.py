@@ -405,8 +405,9 @@ CLAIMS = (
         text="A third of the images can be left out at hardly any cost, if they are drawn from all "
         "classes alike. The cache does not do that: it leaves out nearly all ones and most zeros, "
         "and that costs accuracy: at large batches whoever picks the images of each class, at "
-        "small ones more if the cache does. At equal numbers of images plain training is further at most sizes, and the cache's images are "
-        "nowhere surely better to leave out than others of their class.",
+        "small ones more if the cache does. At equal numbers of images plain training is further "
+        "at most sizes, and the cache's images are nowhere surely better to leave out than others "
+        "of their class.",
     ),
     Claim(
         id="hits",
