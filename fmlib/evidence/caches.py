@@ -155,7 +155,7 @@ def _classes(record: Record[CachingRun, Run]) -> Rows:
 
 
 def depth(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
-    """The cache of each convolution of a deeper network on CIFAR-10, as `caching`.
+    """Caches of single convolutions of a deeper network on CIFAR-10, as `caching`.
 
     `layer` is that of the cache, or of the cache at whose rates images are skipped at random.
     """

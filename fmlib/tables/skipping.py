@@ -232,7 +232,7 @@ EXITS = {
 
 
 def recorded_depth(depth: pd.DataFrame) -> pd.DataFrame:
-    """The cache of each convolution of the deeper network on CIFAR-10, paired by seed."""
+    """Caches of single convolutions of the deeper network on CIFAR-10, paired by seed."""
     plain = evidence.final_at_layer(depth, None)
     rows = []
     for layer in evidence.cache_layers(depth):
