@@ -329,7 +329,7 @@ def test_pages_whose_replacement_was_interrupted_come_back(checkout: Path) -> No
 def test_clean_removes_what_killed_runs_left(checkout: Path) -> None:
     (checkout / "book" / "02_caching.failed.ipynb").write_text("half")
     (checkout / ".fmlib-2.part").write_text("half")
-    for folder in ("fmlib", "benchmarks", "tests", "results/caching"):
+    for folder in ("fmlib", "benchmarks", "tests", "tools", "results/caching"):
         (checkout / folder).mkdir(parents=True)
     (checkout / "results" / "caching" / ".fmlib-3.part").write_text("half")
     assert make(checkout, "clean").wait(60) == 0
