@@ -432,7 +432,15 @@ def group(leader: int) -> list[psutil.Process]:
 
 def computing(leader: int) -> list[psutil.Process]:
     """Those that make runs for the command."""
-    return [p for p in group(leader) if any("popen_loky" in word for word in p.cmdline())]
+    return [p for p in group(leader) if any("popen_loky" in word for word in command(p))]
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Words that a process was started with; none if it has ended meanwhile."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
 
 
 def wait_for_more(results: Path) -> None:
