@@ -1,8 +1,9 @@
-"""The one training loop: SGD on tensors in memory, with an optional policy that skips images."""
+"""The one training loop on tensors in memory, with an optional policy that skips images."""
 
 import math
 import time
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +13,10 @@ from tqdm import tqdm
 
 from fmlib.models import chunk_size
 from fmlib.models import evaluating as evaluating
+
+Optimizer = Literal["sgd", "adam", "adadelta"]
+AfterEpoch = Callable[[int, nn.Module], None]
+"""Called with the number of an epoch, from 1, and the model as it is then."""
 
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
@@ -23,8 +28,9 @@ class TrainConfig(BaseModel):
     Attributes:
         epochs: how often every image is visited.
         batch_size: images of one step, before a policy leaves some of them out.
-        learning_rate: step size of SGD.
-        momentum: of SGD.
+        learning_rate: step size of the optimizer.
+        momentum: of SGD; the others have none.
+        optimizer: `sgd`, `adam` or `adadelta`.
         seed: orders the batches.
         device: `cpu` or `cuda`.
         micro_batch: images computed at a time; None: `fmlib.models.chunk_size`.
@@ -38,6 +44,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(default=64, ge=1)
     learning_rate: float = Field(default=0.01, gt=0, allow_inf_nan=False)
     momentum: float = Field(default=0.0, ge=0, lt=1)
+    optimizer: Optimizer = "sgd"
     seed: int = Field(default=0, ge=0)
     device: str = "cpu"
     micro_batch: int | None = Field(default=None, ge=1)
@@ -154,8 +161,9 @@ def fit(
     *,
     policy: Policy | None = None,
     test: tuple[Tensor, Tensor] | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> History:
-    """Train `model` in place by SGD on the negative log-likelihood.
+    """Train `model` in place on the negative log-likelihood.
 
     Args:
         model: returns log-probabilities (N, classes).
@@ -168,6 +176,7 @@ def fit(
         policy: removes images from each batch before the step; None trains on all.  One that
             is `Weighing` also weighs the losses of the others.
         test: images and labels evaluated after every epoch.
+        after_epoch: looks at the model after every epoch; it must not change its weights.
 
     Returns:
         The history.  A NaN or infinite loss ends the run before the weights are touched;
@@ -180,9 +189,7 @@ def fit(
     images, labels = prepare(images, labels, config)
     model.to(images.device).train()
     n_classes = int(labels.max().item()) + 1
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=config.learning_rate, momentum=config.momentum
-    )
+    optimizer = _optimizer(model, config)
     order = torch.Generator().manual_seed(config.seed)
     results: list[EpochResult] = []
     for epoch in tqdm(range(1, config.epochs + 1), disable=not config.progress, unit="epoch"):
@@ -203,7 +210,23 @@ def fit(
         results.append(counter.result(epoch, accuracy, seconds, report))
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
+        if after_epoch is not None:
+            after_epoch(epoch, model)
     return History(epochs=tuple(results))
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimizer of the settings; weights without gradients stay as they are."""
+    if config.momentum and config.optimizer != "sgd":
+        raise ValueError(
+            f"momentum is {config.momentum}, which {config.optimizer} does not take; give 0, or "
+            "optimizer='sgd'"
+        )
+    if config.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    if config.optimizer == "adadelta":
+        return torch.optim.Adadelta(model.parameters(), lr=config.learning_rate)
+    return torch.optim.SGD(model.parameters(), lr=config.learning_rate, momentum=config.momentum)
 
 
 def prepare(images: Tensor, labels: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fmlib import models
 from fmlib.models import (
     base_cnn,
+    compact_cnn,
     deep_cnn,
     fashion_cnn,
     layer_table,
@@ -79,7 +80,9 @@ def test_parameter_counts_by_hand() -> None:
     base = (15 * 25 + 15) + (30 * 15 * 25 + 30) + (480 * 64 + 64) + (64 * 10 + 10)
     fashion = (32 * 9 + 32) + (64 * 32 * 9 + 64) + (2304 * 600 + 600) + (600 * 120 + 120) + 1210
     deep = 9 * (3 * 16 + 16 * 32 + 32 * 64 + 64 * 64) + 16 + 32 + 64 + 64 + 256 * 64 + 64 + 650
+    compact = 9 * (3 * 24 + 24 * 32 + 32 * 64) + 24 + 32 + 64 + 64 * 16 * 10 + 10
     assert parameter_count(deep_cnn()) == deep
+    assert parameter_count(compact_cnn()) == compact == 36_362
     assert parameter_count(base_cnn()) == base == 43_104
     assert parameter_count(fashion_cnn()) == fashion == 1_475_146
 
@@ -91,6 +94,7 @@ def test_parameter_counts_by_hand() -> None:
         (base_cnn, (1, 16, 20), 30 * 1 * 2),
         (fashion_cnn, (3, 32, 32), 64 * 7 * 7),
         (fashion_cnn, (2, 8, 13), 64 * 1 * 2),
+        (compact_cnn, (1, 28, 28), 64 * 3 * 3),
         (deep_cnn, (1, 28, 28), 64 * 1 * 1),
         (deep_cnn, (2, 16, 47), 64 * 1 * 2),
     ],
@@ -105,14 +109,14 @@ def test_other_image_sizes(
     assert torch.allclose(out.exp().sum(dim=1), torch.ones(3))
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn])
 def test_seed_decides_the_weights(build: Callable[..., nn.Sequential]) -> None:
     first = toy.snapshot(build(seed=3))
     assert toy.unchanged(build(seed=3), first)
     assert not torch.equal(build(seed=4).state_dict()["conv1.weight"], first["conv1.weight"])
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn])
 def test_global_generator_is_untouched(build: Callable[..., nn.Sequential]) -> None:
     before = torch.random.get_rng_state()
     build(seed=5)
@@ -179,6 +183,11 @@ def test_default_scales_of_the_networks() -> None:
     [
         (base_cnn, {"image_shape": (1, 15, 28)}, "images are 15x28; base_cnn needs at least 16x16"),
         (fashion_cnn, {"image_shape": (1, 28, 7)}, "images are 28x7; fashion_cnn needs at least"),
+        (
+            compact_cnn,
+            {"image_shape": (3, 7, 32)},
+            "images are 7x32; compact_cnn needs at least 8x8",
+        ),
         (deep_cnn, {"image_shape": (3, 32, 15)}, "images are 32x15; deep_cnn needs at least 16x16"),
         (base_cnn, {"activation": "tanh"}, "activation 'tanh' is not known; choose one of"),
         (scale_layer, {"input_scale": "256"}, "input_scale '256' is not known; choose one of 255"),

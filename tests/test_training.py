@@ -167,9 +167,13 @@ def _losses_of_a_plain_loop(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 1e-3)], ids=str
+    ("network", "dtype", "tolerance"),
+    [
+        *((name, torch.float64, 1e-11) for name in models.NETWORKS),
+        *((name, torch.float32, 1e-3) for name in ("base_cnn", "fashion_cnn", "deep_cnn")),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("network", ["base_cnn", "fashion_cnn", "deep_cnn"])
 def test_fit_equals_a_plain_loop_over_whole_batches(
     network: models.ModelName, dtype: torch.dtype, tolerance: float
 ) -> None:
@@ -392,3 +396,60 @@ def test_refusals() -> None:
         fit(model, images, torch.tensor([0, 1, 0]), TrainConfig(device="tpu"))
     with pytest.raises(ValueError, match="there are no images to evaluate"):
         evaluate(model, images[:0], torch.tensor([], dtype=torch.long))
+
+
+def test_first_step_of_adam_by_hand() -> None:
+    """Adam's first step has the length of its rate in every weight, whatever the gradient."""
+    images, labels = toy.random_images(4, size=2), toy.random_labels(4, 3)
+    model = toy.linear_net(ROWS)
+    before = model.get_parameter("fc1.weight").detach().clone()
+    fit(model, images, labels, TrainConfig(epochs=1, learning_rate=0.01, optimizer="adam"))
+    step = (model.get_parameter("fc1.weight").detach() - before).abs()
+    assert torch.allclose(step, torch.full_like(step, 0.01), rtol=1e-4)
+
+
+def test_first_step_of_adadelta_by_hand() -> None:
+    """Zeiler 2012: the first step is g sqrt(1e-6) / sqrt(0.1 g² + 1e-6), near sqrt(1e-5)."""
+    images, labels = toy.random_images(4, size=2), toy.random_labels(4, 3)
+    model = toy.linear_net(ROWS)
+    before = model.get_parameter("fc1.weight").detach().clone()
+    fit(model, images, labels, TrainConfig(epochs=1, learning_rate=1.0, optimizer="adadelta"))
+    step = (model.get_parameter("fc1.weight").detach() - before).abs()
+    assert (step < 1e-5**0.5).all()
+    assert step.max().item() == pytest.approx(1e-5**0.5, rel=0.01)
+
+
+def test_momentum_is_for_sgd_alone() -> None:
+    images, labels = toy.random_images(4, size=2), toy.random_labels(4, 3)
+    config = TrainConfig(momentum=0.9, optimizer="adam")
+    with pytest.raises(ValueError, match=r"momentum is 0\.9, which adam does not take"):
+        fit(toy.linear_net(ROWS), images, labels, config)
+
+
+def test_weights_without_gradients_stay() -> None:
+    images, labels = toy.random_images(8), toy.random_labels(8)
+    model = toy.diagonal_cnn()
+    model.get_submodule("conv1").requires_grad_(False)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(model, images, labels, TrainConfig(epochs=1, batch_size=4, optimizer="adam"))
+    after = model.state_dict()
+    assert torch.equal(after["conv1.weight"], before["conv1.weight"])
+    assert not torch.equal(after["fc1.weight"], before["fc1.weight"])
+
+
+def test_every_epoch_is_looked_at_and_changes_nothing() -> None:
+    images, labels = toy.random_images(12), toy.random_labels(12)
+    config = TrainConfig(epochs=3, batch_size=5, learning_rate=0.1)
+    alone, watched = toy.diagonal_cnn(), toy.diagonal_cnn()
+    seen: list[tuple[int, float]] = []
+    expected = fit(alone, images, labels, config)
+    found = fit(
+        watched,
+        images,
+        labels,
+        config,
+        after_epoch=lambda epoch, model: seen.append((epoch, evaluate(model, images, labels))),
+    )
+    assert _without_seconds(found) == _without_seconds(expected)
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    assert seen[-1][1] == evaluate(alone, images, labels)
