@@ -37,11 +37,22 @@ OBJECTS = (
 CLASS_NAMES = {"mnist": DIGITS, "fashion-mnist": GARMENTS, "cifar10": OBJECTS}
 """The classes of each dataset, in the order of their numbers."""
 FOLDER_PREFIX = "image-folder:"
+SHOWN_CLASSES = "cifar10:frog,bird,ship,automobile"
+"""The four classes of the bundled CIFAR-10 subset with most images."""
+OTHER_CLASSES = "cifar10:airplane,cat,deer,dog,horse,truck"
+"""The six others."""
 
 _BUNDLED = Path(__file__).parent / "bundled"
 _BUNDLED_SHA256 = {
     "mnist": "ec4da605a97588c26b316926b41e91de00c41989db653e991c7ee23fda28798a",
     "fashion-mnist": "518f8741264245fcebb714e816b6844ecb7e279c1869b9f563d9589c5e8222b8",
+    "cifar10": "9ca9655721ff833328207d482724b4ad934d88e43a683494ea914c66cc7390ac",
+}
+_BUNDLED_COUNTS = {
+    "mnist": "12,000 + 2,000",
+    "fashion-mnist": "12,000 + 2,000",
+    "cifar10": "10,000 + 1,000",
+    SHOWN_CLASSES: "8,000 + 2,000",
 }
 _IDX_FOLDER = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 _IDX_MD5 = {
@@ -117,10 +128,36 @@ def data_folder() -> Path:
 
 def check_name(name: str) -> str:
     """Return `name` if a dataset has that name, else raise ValueError with the choices."""
-    if name in CLASS_NAMES or (name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX):
+    if name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX:
         return name
-    choices = ", ".join([*CLASS_NAMES, f"{FOLDER_PREFIX}PATH"])
-    raise ValueError(f"dataset {name!r} is not known; choose one of {choices}")
+    whole, *chosen = name.split(":", maxsplit=1)
+    if whole not in CLASS_NAMES:
+        choices = ", ".join([*CLASS_NAMES, f"{FOLDER_PREFIX}PATH"])
+        raise ValueError(f"dataset {name!r} is not known; choose one of {choices}")
+    classes = chosen[0].split(",") if chosen else CLASS_NAMES[whole]
+    if len(set(classes)) < len(classes) or not set(classes) <= set(CLASS_NAMES[whole]):
+        raise ValueError(
+            f"dataset {name!r} names the classes {', '.join(classes)}; choose different ones of "
+            f"{', '.join(CLASS_NAMES[whole])}"
+        )
+    return name
+
+
+def _classes(name: str) -> list[int]:
+    """Numbers, in the whole dataset, of the classes that a name chooses, in its order."""
+    whole, *chosen = name.split(":", maxsplit=1)
+    if not chosen:
+        return list(range(len(CLASS_NAMES[whole])))
+    return [CLASS_NAMES[whole].index(known) for known in chosen[0].split(",")]
+
+
+def _chosen(arrays: Arrays, classes: list[int]) -> Arrays:
+    """The images of some classes, numbered anew in the order given."""
+    images, labels = arrays
+    number = np.full(256, 255, np.uint8)
+    number[classes] = range(len(classes))
+    kept = number[labels] < 255
+    return images[kept], number[labels[kept]]
 
 
 def load(
@@ -134,7 +171,8 @@ def load(
     """Load the first images of a dataset, in the original order.
 
     Args:
-        name: `mnist`, `fashion-mnist`, `cifar10` or `image-folder:PATH`.
+        name: `mnist`, `fashion-mnist`, `cifar10` or `image-folder:PATH`; some classes of one of
+            the first three as in `cifar10:frog,ship`, numbered in that order.
         n_train: number of training images; None for all of the full dataset.
         n_test: number of test images; None for all of the full dataset.
         stratified_seed: draw a subset with the dataset's class shares by this seed instead
@@ -153,7 +191,7 @@ def load(
     for parameter, count in (("n_train", n_train), ("n_test", n_test)):
         if count is not None and count < 1:
             raise ValueError(f"{parameter} is {count}; give at least 1, or None for all images")
-    train, test, class_names, origin = _read(name, n_train, n_test)
+    train, test, class_names, origin = _read(name, n_train, n_test, stratified_seed is None)
     train = _subset(train, n_train, "n_train", name, stratified_seed)
     test = _subset(test, n_test, "n_test", name, stratified_seed)
     return Dataset(
@@ -169,17 +207,30 @@ def load(
 
 
 def _read(
-    name: str, n_train: int | None, n_test: int | None
+    name: str, n_train: int | None, n_test: int | None, first: bool
 ) -> tuple[Arrays, Arrays, tuple[str, ...], str]:
-    """Training arrays, test arrays, class names and origin, from the nearest source."""
+    """Training arrays, test arrays, class names and origin, from the nearest source.
+
+    They hold at least as many images as asked for, or all; if the `first` ones are meant, no more
+    than these need be read.
+    """
     if name.startswith(FOLDER_PREFIX):
         return _read_image_folder(Path(os.path.expanduser(name.removeprefix(FOLDER_PREFIX))))
-    if name in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
-        train, test = _read_bundled(_BUNDLED / f"{name}.npz.xz", _BUNDLED_SHA256[name])
+    whole, classes = name.split(":", maxsplit=1)[0], _classes(name)
+    names = tuple(CLASS_NAMES[whole][number] for number in classes)
+    if whole in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
+        read = _read_bundled_jpeg if whole == "cifar10" else _read_bundled
+        packed = _unpack(_BUNDLED / f"{whole}.npz.xz", _BUNDLED_SHA256[whole])
+        train, test = (
+            read(packed, split, classes, count if first else None)
+            for split, count in (("train", n_train), ("test", n_test))
+        )
         if n_train <= len(train[1]) and n_test <= len(test[1]):
-            return train, test, CLASS_NAMES[name], "bundled subset"
-    train, test, origin = READERS[name](name)
-    return train, test, CLASS_NAMES[name], origin
+            return train, test, names, BUNDLED_ORIGINS[whole]
+    train, test, origin = READERS[whole](whole)
+    if len(classes) < len(CLASS_NAMES[whole]) or classes != sorted(classes):
+        train, test = _chosen(train, classes), _chosen(test, classes)
+    return train, test, names, origin
 
 
 def _to_unit(pixels: NDArray[np.uint8], dtype: torch.dtype) -> Tensor:
@@ -220,16 +271,50 @@ def _stratified_indices(labels: NDArray[np.uint8], count: int, seed: int) -> NDA
     return np.sort(np.argsort(rank, kind="stable")[:count])
 
 
-@lru_cache(maxsize=2)
-def _read_bundled(path: Path, sha256: str) -> tuple[Arrays, Arrays]:
+Packed = dict[str, NDArray[np.uint8]]
+
+BUNDLED_ORIGINS = {
+    "mnist": "bundled subset",
+    "fashion-mnist": "bundled subset",
+    "cifar10": "bundled subset (lossy JPEG)",
+}
+
+
+@lru_cache(maxsize=3)
+def _unpack(path: Path, sha256: str) -> Packed:
     """A subset that travels in the package; unpacked once, its arrays are not to be changed."""
     packed = path.read_bytes()
     if hashlib.sha256(packed).hexdigest() != sha256:
         raise ValueError(f"{path} was altered (its checksum differs); reinstall fmlib")
     with np.load(io.BytesIO(lzma.decompress(packed)), allow_pickle=False) as arrays:
-        train = arrays["train_images"], arrays["train_labels"]
-        test = arrays["test_images"], arrays["test_labels"]
-    return train, test
+        return dict(arrays)
+
+
+def _read_bundled(packed: Packed, split: str, classes: list[int], count: int | None) -> Arrays:
+    """All images of the classes; MNIST and Fashion-MNIST are bundled as pixels."""
+    arrays = packed[f"{split}_images"], packed[f"{split}_labels"]
+    return arrays if classes == list(range(10)) else _chosen(arrays, classes)
+
+
+def _read_bundled_jpeg(packed: Packed, split: str, classes: list[int], count: int | None) -> Arrays:
+    """The first `count` images of the classes, or all that come before one class ends.
+
+    CIFAR-10 is bundled as JPEG files, whose common header is kept once.
+    """
+    from PIL import Image
+
+    labels, lengths = packed[f"{split}_labels"], packed[f"{split}_lengths"]
+    each = min((labels == number).sum() for number in classes)
+    complete = np.flatnonzero(np.isin(labels, classes))[: each * len(classes)]
+    members = complete[:count]
+    ends = lengths.cumsum(dtype=np.int64)
+    header, scans = packed["header"].tobytes(), packed[f"{split}_scans"].tobytes()
+    images = np.empty((len(members), 3, 32, 32), np.uint8)
+    for row, member in enumerate(members):
+        scan = scans[ends[member] - lengths[member] : ends[member]]
+        with Image.open(io.BytesIO(header + scan)) as image:
+            images[row] = np.asarray(image).transpose(2, 0, 1)  # (3, 32, 32)
+    return _chosen((images, labels[members]), classes)
 
 
 def _read_idx_dataset(name: str) -> tuple[Arrays, Arrays, str]:
@@ -287,7 +372,7 @@ def _download_idx(name: str) -> None:
 
 
 def _missing(name: str, layout: str) -> FileNotFoundError:
-    subsets = " or ".join(f"{key} (12,000 + 2,000 images)" for key in _BUNDLED_SHA256)
+    subsets = " or ".join(f"{key} ({count} images)" for key, count in _BUNDLED_COUNTS.items())
     return FileNotFoundError(
         f"the full dataset {name} is not in {data_folder()} and could not be downloaded; put "
         f"{layout} there (or set FMLIB_DATA to a folder that has it), or ask for no more "

@@ -67,6 +67,34 @@ def test_bundled_subset(name: str) -> None:
     assert len(found.class_names) == 10
 
 
+def test_bundled_colour_images() -> None:
+    """Four classes have 2,000 + 500 images, the six others 1,000 + 100."""
+    shown = data.load(data.SHOWN_CLASSES, 8000, 2000)
+    assert shown.class_names == ("frog", "bird", "ship", "automobile")
+    assert shown.train_labels.bincount().tolist() == [2000] * 4
+    assert shown.test_labels.bincount().tolist() == [500] * 4
+    assert shown.origin == "bundled subset (lossy JPEG)"
+    others = data.load(data.OTHER_CLASSES, 6000, 600)
+    assert others.train_labels.bincount().tolist() == [1000] * 6
+    assert others.test_labels.bincount().tolist() == [100] * 6
+    assert {*shown.class_names, *others.class_names} == set(data.OBJECTS)
+
+
+def test_decoded_colour_images_are_the_same_everywhere() -> None:
+    """An image library that decodes JPEG otherwise would change every number of the pages."""
+    checksum = data.load(data.SHOWN_CLASSES, 8000, 2000).checksum
+    assert checksum == "825c67097c7e5b6147c77021d8c044168666d1c91fc931ec496ac9453e73d7c4"
+
+
+def test_some_classes_are_numbered_in_the_order_given() -> None:
+    whole, some = data.load("mnist", 12_000, 2_000), data.load("mnist:7,3", 500, 100)
+    assert some.class_names == ("7", "3")
+    for number, digit in enumerate((7, 3)):
+        found = some.train_images[some.train_labels == number]
+        assert torch.equal(found, whole.train_images[whole.train_labels == digit][: len(found)])
+    assert some.train_labels[:8].tolist() == [1, 1, 1, 0, 1, 0, 1, 0]
+
+
 def test_counts_take_the_first_images_in_order() -> None:
     few, more = data.load("mnist", 5, 3), data.load("mnist", 40, 7)
     assert torch.equal(few.train_images, more.train_images[:5])
@@ -133,6 +161,10 @@ def test_stratified_seed_is_used() -> None:
             "'mnits' is not known; choose one of mnist, fashion-mnist, cifar10",
         ),
         ("image-folder:", 5, 5, "dataset 'image-folder:' is not known"),
+        ("cifar100:cat", 5, 5, "dataset 'cifar100:cat' is not known; choose one of mnist"),
+        ("cifar10:cat,tiger", 5, 5, "names the classes cat, tiger; choose different ones of air"),
+        ("cifar10:cat,cat", 5, 5, "names the classes cat, cat; choose different ones of airplane"),
+        ("mnist:", 5, 5, "names the classes ; choose different ones of 0, 1, 2, 3"),
         ("mnist", 0, 5, "n_train is 0; give at least 1, or None"),
         ("mnist", 5, -2, "n_test is -2; give at least 1, or None"),
     ],
@@ -332,6 +364,18 @@ def test_bundled_images_are_the_first_of_the_full_set(name: str) -> None:
 
 
 @needs_full
+@pytest.mark.parametrize("name", [data.SHOWN_CLASSES, data.OTHER_CLASSES, "cifar10"])
+def test_bundled_colour_images_are_the_first_of_the_full_set(name: str) -> None:
+    full, bundled = data.load(name), data.load(name, 6000, 600)
+    assert len(full.train_labels) == 5000 * full.n_classes
+    assert full.origin != bundled.origin
+    assert torch.equal(full.train_images[:6000], bundled.train_images)
+    assert torch.equal(full.train_labels[:6000], bundled.train_labels)
+    assert torch.equal(full.test_images[:600], bundled.test_images)
+    assert torch.equal(full.test_labels[:600], bundled.test_labels)
+
+
+@needs_full
 @pytest.mark.parametrize(
     ("file", "md5"),
     [
@@ -392,20 +436,20 @@ def test_cifar10_batch_of_wrong_size_is_refused(cifar_folder: Path, size: int | 
         (folder / "data_batch_1.bin").write_bytes(bytes(size))
     message = rf"data_batch_1\.bin has {size or 0} bytes instead of 30730000"
     with pytest.raises(ValueError, match=message):
-        data.load("cifar10", 5, 5)
+        data.load("cifar10")
 
 
 @pytest.mark.parametrize("place", ["CIFAR10/cifar-10-batches-py", "cifar-10-batches-py"])
 def test_pickled_cifar10_is_refused(cifar_folder: Path, place: str) -> None:
     (cifar_folder.parent / place).mkdir()
     with pytest.raises(ValueError, match="pickled files, which are never opened here; use the bin"):
-        data.load("cifar10", 5, 5)
+        data.load("cifar10")
 
 
 def test_missing_cifar10_names_the_folder(cifar_folder: Path) -> None:
     message = f"cifar10 is not in {cifar_folder.parent} .*CIFAR10/cifar-10-batches-bin"
     with pytest.raises(FileNotFoundError, match=message):
-        data.load("cifar10", 5, 5)
+        data.load("cifar10")
 
 
 def _write_jpegs(path: Path, names: list[str]) -> None:
@@ -427,10 +471,10 @@ def test_cifar10_jpegs_are_interleaved_over_classes(
     files = ("train/cat/0001", "train/cat/0002", "train/airplane/0002", "train/airplane/0001")
     _write_jpegs(path, [f"c/{name}.jpg" for name in (*files, "test/truck/0001")])
     with pytest.raises(ValueError, match=r"cifar10-jpeg\.tar\.xz is truncated, altered or another"):
-        data.load("cifar10", 4, 1)
+        data.load("cifar10")
     md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     monkeypatch.setattr(data, "_CIFAR10_JPEG_MD5", md5)
-    found = data.load("cifar10", 4, 1)
+    found = data.load("cifar10")
     assert found.train_labels.tolist() == [0, 3, 0, 3]
     assert found.test_labels.tolist() == [9]
     values = (found.train_images[:, 0, 0, 0] * 255).round().tolist()

@@ -77,7 +77,7 @@ class Training(BaseModel):
         """
         chosen = self.input_scale
         if chosen == "released":
-            chosen = "255" if self.dataset == "mnist" else "unit"
+            chosen = "255" if self.dataset.split(":")[0] == "mnist" else "unit"
         dtype, device = self.arithmetic
         scale = models.scale_layer(chosen, dtype, dataset.train_images)
         shape = (channels or dataset.image_shape[0], *dataset.image_shape[1:])
