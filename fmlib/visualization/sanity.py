@@ -6,7 +6,7 @@ drawn anew, or once the network has learned labels without meaning.
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ class Similarity(NamedTuple):
 
 
 class Dependence(NamedTuple):
-    """How much pictures depend on the model: 1 minus the mean rank correlation.
+    """How much pictures depend on weights: 1 minus the mean rank correlation once these are drawn.
 
     Attributes:
         value: 0 to 2; 0: the order of the pixels stays the same, 1: it is unrelated, above 1: it
@@ -65,16 +65,21 @@ class Checks(NamedTuple):
     Attributes:
         layers: by the name of the last layer drawn anew, from the output down, measures of the
             shape (seeds, N).
-        labels: measures (N,) beside the model that was trained on shuffled labels, if any.
+        others: by name, measures (N,) beside the pictures from other trained models.
     """
 
     layers: dict[str, Similarity]
-    labels: Similarity | None
+    others: dict[str, Similarity]
 
-    @property
-    def dependence(self) -> Dependence:
-        """Dependence of the absolute values on the model, all of its weights drawn anew."""
-        return dependence(list(self.layers.values())[-1].absolute_rank)
+    def dependence(self, layer: str | None = None, *, absolute: bool = True) -> Dependence:
+        """Dependence of the pictures on the weights of a layer and of all above it.
+
+        Args:
+            layer: one of `layers`; None: the last one, so that all weights are drawn anew.
+            absolute: compare absolute values, or else the signed ones.
+        """
+        found = self.layers[list(self.layers)[-1] if layer is None else layer]
+        return dependence(found.absolute_rank if absolute else found.rank)
 
 
 def weighted_layers(model: nn.Module) -> list[str]:
@@ -124,7 +129,7 @@ def checks(
     *,
     seeds: Sequence[int] = (0, 1, 2),
     alone: bool = False,
-    relabelled: nn.Module | None = None,
+    others: Mapping[str, nn.Module] | None = None,
 ) -> Checks:
     """Compare a method's pictures before and after randomization (Adebayo et al. 2018).
 
@@ -136,7 +141,8 @@ def checks(
         images: (N, C, H, W) in [0, 1].
         seeds: of the weights drawn anew, at least one.
         alone: as for `randomized`.
-        relabelled: a network of the same kind, trained on shuffled labels (section 3.2).
+        others: further networks by name: one trained on shuffled labels (section 3.2), or one
+            trained alike from another seed, which says how alike pictures can be expected to be.
 
     Raises:
         ValueError: no seeds, a model without weights, pictures that cannot be compared.
@@ -153,11 +159,11 @@ def checks(
     for layer in layers:
         rows = [beside(randomized(model, layer, seed, alone=alone)) for seed in seeds]
         found[layer] = Similarity(*(torch.stack(measure) for measure in zip(*rows, strict=True)))
-    return Checks(found, None if relabelled is None else beside(relabelled))
+    return Checks(found, {name: beside(other) for name, other in (others or {}).items()})
 
 
 def dependence(ranks: Tensor) -> Dependence:
-    """Dependence on the model, from rank correlations (seeds, N) after full randomization."""
+    """Dependence on the weights drawn anew, from rank correlations (seeds, N)."""
     distances = 1 - ranks.double()
     images, seeds = distances.mean(dim=0), distances.mean(dim=1)
     return Dependence(distances.mean().item(), _deviation(images), _deviation(seeds))

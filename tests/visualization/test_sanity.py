@@ -78,14 +78,13 @@ def test_drawn_weights_have_the_default_distribution() -> None:
 
 def test_a_method_that_ignores_the_model_does_not_depend_on_it() -> None:
     found = sanity.checks(lambda _, images: sanity.edges(images), _compact(), IMAGES, seeds=(0, 1))
-    assert found.dependence.value == 0
-    assert found.dependence.over_images == found.dependence.over_seeds == 0
+    assert found.dependence() == found.dependence("fc", absolute=False) == (0, 0, 0)
     assert list(found.layers) == ["fc", "conv3", "conv2", "conv1"]
     for measures in found.layers.values():
         for measure in measures:
             assert measure.shape == (2, 6)
             assert torch.allclose(measure, torch.ones_like(measure))
-    assert found.labels is None
+    assert found.others == {}
 
 
 def test_the_response_of_the_first_layer_depends_on_it_alone() -> None:
@@ -93,8 +92,9 @@ def test_the_response_of_the_first_layer_depends_on_it_alone() -> None:
     found = sanity.checks(_first_response, _compact(), IMAGES, seeds=range(12))
     for layer in ("fc", "conv3", "conv2"):
         assert (found.layers[layer].rank == 1).all()
-    assert sanity.dependence(found.layers["conv1"].rank).value == pytest.approx(1, abs=0.25)
-    assert sanity.dependence(found.layers["conv1"].rank).over_seeds > 0.1
+    assert found.dependence("conv2").value == 0
+    assert found.dependence(absolute=False).value == pytest.approx(1, abs=0.25)
+    assert found.dependence(absolute=False).over_seeds > 0.1
     alone = sanity.checks(_first_response, _compact(), IMAGES, seeds=[0], alone=True)
     assert (alone.layers["conv1"].rank < 0.99).all()
 
@@ -114,20 +114,19 @@ def test_gradient_of_a_linear_network_by_hand() -> None:
         assert measures.rank[0, label].item() == pytest.approx(spearmanr(before, after)[0])
         expected = spearmanr(np.abs(before), np.abs(after))[0]
         assert measures.absolute_rank[0, label].item() == pytest.approx(expected)
-    value, over_images, over_seeds = found.dependence
+    value, over_images, over_seeds = found.dependence()
     assert value == pytest.approx(1 - found.layers["fc1"].absolute_rank.mean().item())
     assert not math.isnan(over_images)
     assert math.isnan(over_seeds)
 
 
-def test_a_relabelled_model_stands_beside_the_trained_one() -> None:
+def test_another_model_stands_beside_the_trained_one() -> None:
     other = compact_cnn((1, 16, 16), 3, seed=5, dtype=torch.float64)
-    found = sanity.checks(_first_response, _compact(), IMAGES, seeds=(0,), relabelled=other)
+    found = sanity.checks(_first_response, _compact(), IMAGES, seeds=(0,), others={"a": other})
     expected = sanity.similarity(
         _first_response(_compact(), IMAGES), _first_response(other, IMAGES)
     )
-    assert found.labels is not None
-    for measure, same in zip(found.labels, expected, strict=True):
+    for measure, same in zip(found.others["a"], expected, strict=True):
         assert torch.equal(measure, same)
 
 
