@@ -9,9 +9,10 @@ import hashlib
 import io
 import lzma
 import os
+import pickle
 import tarfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -126,6 +127,45 @@ def data_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fmlib"
 
 
+_WEIGHTS = {
+    "squeezenet": ("squeezenet1_1", "SqueezeNet1_1_Weights"),
+    "vgg16": ("vgg16", "VGG16_Weights"),
+}
+
+
+def imagenet_weights(name: str) -> dict[str, Tensor]:
+    """torchvision's weights of a network trained on ImageNet, by name; never unpickled.
+
+    They are read from the data folder (`squeezenet1_1.pth`, `vgg16.pth`), and else downloaded
+    by torchvision.
+
+    Args:
+        name: `squeezenet` (1.1) or `vgg16`.
+
+    Raises:
+        FileNotFoundError: neither there nor to be downloaded.
+        ValueError: a file that does not hold weights.
+    """
+    from torchvision import models
+
+    file, kind = _WEIGHTS[name]
+    path = data_folder() / f"{file}.pth"
+    if not path.is_file():
+        try:
+            url = getattr(models, kind).DEFAULT.url
+            torch.hub.download_url_to_file(url, str(path), progress=False)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(
+                f"the weights of {name} are not in {data_folder()} and could not be downloaded; "
+                f"put {path.name} there, or set FMLIB_DATA to a folder that has it"
+            ) from error
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} holds no weights ({error}); delete it") from error
+    return {key: value.float() for key, value in weights.items()}
+
+
 def check_name(name: str) -> str:
     """Return `name` if a dataset has that name, else raise ValueError with the choices."""
     if name.startswith(FOLDER_PREFIX) and name != FOLDER_PREFIX:
@@ -151,11 +191,11 @@ def _classes(name: str) -> list[int]:
     return [CLASS_NAMES[whole].index(known) for known in chosen[0].split(",")]
 
 
-def _chosen(arrays: Arrays, classes: list[int]) -> Arrays:
+def _chosen(arrays: Arrays, classes: Sequence[int]) -> Arrays:
     """The images of some classes, numbered anew in the order given."""
     images, labels = arrays
     number = np.full(256, 255, np.uint8)
-    number[classes] = range(len(classes))
+    number[list(classes)] = range(len(classes))
     kept = number[labels] < 255
     return images[kept], number[labels[kept]]
 
@@ -220,9 +260,9 @@ def _read(
     names = tuple(CLASS_NAMES[whole][number] for number in classes)
     if whole in _BUNDLED_SHA256 and n_train is not None and n_test is not None:
         read = _read_bundled_jpeg if whole == "cifar10" else _read_bundled
-        packed = _unpack(_BUNDLED / f"{whole}.npz.xz", _BUNDLED_SHA256[whole])
+        file = _BUNDLED / f"{whole}.npz.xz", _BUNDLED_SHA256[whole]
         train, test = (
-            read(packed, split, classes, count if first else None)
+            read(file, split, tuple(classes), count if first else None)
             for split, count in (("train", n_train), ("test", n_test))
         )
         if n_train <= len(train[1]) and n_test <= len(test[1]):
@@ -271,7 +311,8 @@ def _stratified_indices(labels: NDArray[np.uint8], count: int, seed: int) -> NDA
     return np.sort(np.argsort(rank, kind="stable")[:count])
 
 
-Packed = dict[str, NDArray[np.uint8]]
+BundledFile = tuple[Path, str]
+"""A file of the package, and its SHA-256."""
 
 BUNDLED_ORIGINS = {
     "mnist": "bundled subset",
@@ -281,7 +322,7 @@ BUNDLED_ORIGINS = {
 
 
 @lru_cache(maxsize=3)
-def _unpack(path: Path, sha256: str) -> Packed:
+def _unpack(path: Path, sha256: str) -> dict[str, NDArray[np.uint8]]:
     """A subset that travels in the package; unpacked once, its arrays are not to be changed."""
     packed = path.read_bytes()
     if hashlib.sha256(packed).hexdigest() != sha256:
@@ -290,19 +331,26 @@ def _unpack(path: Path, sha256: str) -> Packed:
         return dict(arrays)
 
 
-def _read_bundled(packed: Packed, split: str, classes: list[int], count: int | None) -> Arrays:
+def _read_bundled(
+    file: BundledFile, split: str, classes: tuple[int, ...], count: int | None
+) -> Arrays:
     """All images of the classes; MNIST and Fashion-MNIST are bundled as pixels."""
+    packed = _unpack(*file)
     arrays = packed[f"{split}_images"], packed[f"{split}_labels"]
-    return arrays if classes == list(range(10)) else _chosen(arrays, classes)
+    return arrays if classes == tuple(range(10)) else _chosen(arrays, classes)
 
 
-def _read_bundled_jpeg(packed: Packed, split: str, classes: list[int], count: int | None) -> Arrays:
+@lru_cache(maxsize=6)
+def _read_bundled_jpeg(
+    file: BundledFile, split: str, classes: tuple[int, ...], count: int | None
+) -> Arrays:
     """The first `count` images of the classes, or all that come before one class ends.
 
     CIFAR-10 is bundled as JPEG files, whose common header is kept once.
     """
     from PIL import Image
 
+    packed = _unpack(*file)
     labels, lengths = packed[f"{split}_labels"], packed[f"{split}_lengths"]
     each = min((labels == number).sum() for number in classes)
     complete = np.flatnonzero(np.isin(labels, classes))[: each * len(classes)]

@@ -7,7 +7,7 @@ without the scaling, for inputs such as feature maps that are not images in [0, 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from math import prod
@@ -16,9 +16,12 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
+from fmlib import data
+
 InputScale = Literal["255", "unit", "standardized"]
 Activation = Literal["relu", "leaky_relu"]
-ModelName = Literal["base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn"]
+ModelName = Literal["base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn", "squeezenet", "vgg16"]
+LargeName = Literal["squeezenet", "vgg16"]
 ImageShape = tuple[int, int, int]
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU}
@@ -252,11 +255,149 @@ def compact_cnn(
         )
 
 
+def _imagenet_scale(dtype: torch.dtype) -> Scale:
+    """What torchvision's networks were trained with: mean and deviation of ImageNet's pixels."""
+    mean, deviation = (
+        torch.tensor(values, dtype=dtype)
+        for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    return Scale(1 / deviation, -mean / deviation)
+
+
+def squeezenet(
+    image_shape: ImageShape = (3, 224, 224),
+    n_classes: int = 1000,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+) -> nn.Sequential:
+    """SqueezeNet 1.1 (Iandola et al. 2016) without the ReLU after its last convolution.
+
+    That ReLU leaves a class without gradient wherever its logit is below 0.  The layers of
+    torchvision's network are `features`, its last convolution is `fc`.  Arguments as for
+    `base_cnn`, colour images of at least 32x32 pixels; the default first layer standardizes by
+    ImageNet's mean and deviation.
+    """
+    from torchvision.models import squeezenet1_1  # imported here: it takes seconds
+
+    _check_large("squeezenet", image_shape)
+    with _seeded(seed):
+        whole = squeezenet1_1(num_classes=n_classes)
+    return nn.Sequential(
+        OrderedDict(
+            scale=scale or _imagenet_scale(dtype),
+            features=whole.features,
+            dropout=whole.classifier[0],
+            fc=whole.classifier[1],
+            pool=whole.classifier[3],
+            flatten=nn.Flatten(),
+            log_softmax=nn.LogSoftmax(dim=1),
+        )
+    ).to(dtype)
+
+
+def vgg16(
+    image_shape: ImageShape = (3, 224, 224),
+    n_classes: int = 1000,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+) -> nn.Sequential:
+    """VGG-16 (Simonyan and Zisserman 2015), the network of punjabi2017; 138 million weights.
+
+    The layers of torchvision's network are `features` and `classifier`, its last linear layer
+    is `fc`.  Arguments and first layer as for `squeezenet`.
+    """
+    from torchvision.models import vgg16 as torchvision_vgg16  # imported here: it takes seconds
+
+    _check_large("vgg16", image_shape)
+    with _seeded(seed):
+        whole = torchvision_vgg16(num_classes=n_classes)
+    return nn.Sequential(
+        OrderedDict(
+            scale=scale or _imagenet_scale(dtype),
+            features=whole.features,
+            pool=whole.avgpool,
+            flatten=nn.Flatten(),
+            classifier=whole.classifier[:-1],
+            fc=whole.classifier[-1],
+            log_softmax=nn.LogSoftmax(dim=1),
+        )
+    ).to(dtype)
+
+
+def _check_large(name: LargeName, image_shape: ImageShape) -> None:
+    channels, height, width = image_shape
+    if channels != 3 or min(height, width) < 32:
+        raise ValueError(
+            f"images are {channels}x{height}x{width}; {name} needs three channels and at least "
+            "32x32 pixels"
+        )
+
+
+def class_layer(model: nn.Module) -> str:
+    """Name of the last layer with weights, whose outputs are the classes' logits."""
+    named: list[str] = [n for n, layer in model.named_modules() if hasattr(layer, "weight")]
+    if not named:
+        raise ValueError("the model has no layer with weights, and so none of logits")
+    return named[-1]
+
+
+def with_weights(model: nn.Sequential, trained: Mapping[str, Tensor]) -> nn.Sequential:
+    """Copy the weights of all layers but the last from a network trained on other classes.
+
+    Args:
+        model: changed in place, and returned.
+        trained: `state_dict` of a network of the same layers, but for the number of classes.
+
+    Raises:
+        ValueError: weights that do not fit; the message names the first.
+    """
+    head = f"{class_layer(model)}."
+    own = model.state_dict()
+    for name, value in own.items():
+        if name.startswith(("scale.", head)):
+            continue
+        if name not in trained or trained[name].shape != value.shape:
+            raise ValueError(
+                f"the weights given do not fit: layer {name} has {tuple(value.shape)} numbers, "
+                f"they {tuple(trained[name].shape) if name in trained else 'have none'}"
+            )
+        value.copy_(trained[name])
+    return model
+
+
+def imagenet(name: LargeName, dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    """`squeezenet` or `vgg16` with torchvision's weights for the 1,000 classes of ImageNet.
+
+    Raises:
+        ValueError: another name.
+        FileNotFoundError: weights that are neither in `fmlib.data.data_folder()` nor to be
+            downloaded.
+    """
+    if name not in get_args(LargeName):
+        raise ValueError(
+            f"there are no ImageNet weights of {name!r}; choose one of "
+            f"{', '.join(get_args(LargeName))}"
+        )
+    model = NETWORKS[name](dtype=dtype)
+    named = {"squeezenet": ("classifier.1", "fc"), "vgg16": ("classifier.6", "fc")}[name]
+    weights = {key.replace(*named): value for key, value in data.imagenet_weights(name).items()}
+    missing, _ = model.load_state_dict(weights, strict=False)
+    if unknown := [key for key in missing if not key.startswith("scale.")]:
+        raise ValueError(f"the weights of {name} lack {', '.join(unknown)}; delete the file")
+    return model
+
+
 NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
     "base_cnn": base_cnn,
     "fashion_cnn": fashion_cnn,
     "deep_cnn": deep_cnn,
     "compact_cnn": compact_cnn,
+    "squeezenet": squeezenet,
+    "vgg16": vgg16,
 }
 """The networks by name."""
 

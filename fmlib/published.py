@@ -104,3 +104,11 @@ def authors_final() -> pd.DataFrame:
 
 def _read_log() -> pd.DataFrame:
     return pd.read_csv(_AUTHORS_LOG)
+
+
+PUNJABI_TABLE1 = {1: 60, 2: 80, 4: 83, 6: 88, 8: 89, 12: 90, 13: 91, 18: 92, 23: 93}
+"""punjabi2017, Table 1: VGG-16 on four classes of ImageNet, weights drawn at random.  By epoch:
+validation accuracy; only epochs after which it had risen are printed."""
+
+PUNJABI_TABLE2 = {1: 59, 2: 89, 6: 91, 7: 95, 8: 96, 14: 96, 20: 93}
+"""punjabi2017, Table 2: the same, pretrained on ImageNet."""

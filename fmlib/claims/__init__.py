@@ -1,4 +1,4 @@
-"""The main claims of anand2022: in our words, with its rule, and the verdict that the records give.
+"""The papers' main claims: in our words, with a rule, and the verdict that the records give.
 
 One module per chapter lists its claims and their rules.  A claim's text was written for one
 verdict; a test fails when the records say another.
@@ -6,7 +6,13 @@ verdict; a test fails when the records say another.
 
 from pathlib import Path
 
-from fmlib.claims import adversarial_robustness, caching, exploration, feature_map_regularization
+from fmlib.claims import (
+    adversarial_robustness,
+    caching,
+    exploration,
+    feature_evolution,
+    feature_map_regularization,
+)
 from fmlib.claims.judging import Claim, Judgement, Measured, Recorded
 from fmlib.records import RESULTS
 
@@ -17,8 +23,9 @@ CLAIMS = (
     *caching.CLAIMS,
     *feature_map_regularization.CLAIMS,
     *adversarial_robustness.CLAIMS,
+    *feature_evolution.CLAIMS,
 )
-"""In the paper's order."""
+"""In the order of the papers and, of each paper, in its own."""
 
 
 def judge(chapter: str | None = None, results: Path = RESULTS) -> list[Judgement]:

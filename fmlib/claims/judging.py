@@ -45,6 +45,8 @@ class Recorded:
         self.exploration = evidence.exploration(results)
         self.embeddings = evidence.embeddings(results)
         self.stages = evidence.stages(results)
+        self.evolution = evidence.evolution(results)
+        self.evolution_looks = evidence.evolution_looks(results)
         self.undefined = evidence.undefined_losses(results)
         self.benchmarks = evidence.benchmarks()
         self.used: set[str] = set()

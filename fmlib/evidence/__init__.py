@@ -25,6 +25,7 @@ from fmlib.evidence.caches import (
     stages,
     until,
 )
+from fmlib.evidence.evolution import LOOKS, evolution, evolution_looks
 from fmlib.evidence.images import deciles, embeddings, exploration
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
 from fmlib.evidence.maps import (
@@ -46,6 +47,7 @@ __all__ = [
     "BENCHMARKS",
     "FULL",
     "FURTHER",
+    "LOOKS",
     "PAIRS",
     "READING_EPOCHS",
     "WAY_PAIRS",
@@ -62,6 +64,8 @@ __all__ = [
     "depth",
     "differences",
     "embeddings",
+    "evolution",
+    "evolution_looks",
     "exits",
     "exploration",
     "final",

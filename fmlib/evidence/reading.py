@@ -21,12 +21,13 @@ def table_of(
     columns: str,
     results: Path,
     device: str,
+    least: int = FULL,
 ) -> pd.DataFrame:
-    """Rows of all records of an experiment, made in full and in single precision."""
+    """Rows of all records of an experiment on at least so many training images."""
     found = [
         {"seed": record.config.seed, **row, "path": str(path)}
         for path, record in read_all(experiment, results).records.items()
-        if record.config.n_train >= FULL and record.config.device == device
+        if record.config.n_train >= least and record.config.device == device
         for row in rows(record)
     ]
     return pd.DataFrame(found, columns=["seed", *columns.split(), "path"])

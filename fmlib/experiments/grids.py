@@ -24,6 +24,7 @@ from fmlib.experiments.caching import (
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
 from fmlib.experiments.exploration import Embeddings, EmbeddingsRun, Exploration, ExplorationRun
+from fmlib.experiments.feature_evolution import COURSES, EvolutionRun, RecordedCourse
 from fmlib.experiments.feature_map_regularization import (
     FurtherTraining,
     MapRun,
@@ -270,6 +271,22 @@ def _depth(**values: object) -> DepthRun:
     return DepthRun.model_validate({"cache": cache, **values})
 
 
+# --- pictures of what classes respond to --------------------------------------------------
+
+FEW_IMAGES = 400
+"""Training images of the course that overfits."""
+
+
+def evolution_grid() -> list[RunConfig]:
+    """punjabi2017: every course, and one on few images, which overfits."""
+    few = {"n_train": FEW_IMAGES, "epochs": 60, "shown_epochs": (0, 1, 2, 4, 8, 14, 20, 30, 40, 60)}
+    runs: list[dict[str, object]] = [{"course": course} for course in COURSES]
+    runs.append({"course": "scratch", **few})
+    return [
+        EvolutionRun.model_validate({"seed": s, **run}) for s, run in product(range(SEEDS), runs)
+    ]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -284,4 +301,5 @@ EXPERIMENTS = {
     "embeddings": Experiment(EmbeddingsRun, Embeddings, embeddings_grid),
     "early_exits": Experiment(ExitsRun, Exits, exits_grid),
     "cache_depth": Experiment(DepthRun, Run, depth_grid),
+    "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
 }

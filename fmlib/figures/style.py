@@ -19,6 +19,7 @@ from fmlib.experiments.adversarial_robustness import (
     TWIN_NAMES,
 )
 from fmlib.experiments.caching import CONDITION_NAMES
+from fmlib.experiments.feature_evolution import COURSE_NAMES, REGULARIZER_NAMES
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, WAY_NAMES
 
 COLOURS = sns.color_palette("colorblind")
@@ -42,6 +43,13 @@ _STYLES = {
     "test": (1, "s"),
     "no outliers": (2, "P"),
     "control": (7, "^"),
+    "scratch": (0, "o"),
+    "pretrained": (4, "D"),
+    "frozen": (7, "^"),
+    "harder": (3, "s"),
+    "simplified": (2, "P"),
+    "small": (1, "s"),
+    "published": (0, "o"),
 }
 
 PALETTE = {quantity: COLOURS[colour] for quantity, (colour, _) in _STYLES.items()}
@@ -54,6 +62,8 @@ NAMES: dict[Any, str] = {
     **MODEL_NAMES,
     **WAY_NAMES,
     **TWIN_NAMES,
+    **COURSE_NAMES,
+    **REGULARIZER_NAMES,
     "by loss": "by their losses",
     "train": "training images",
     "test": "test images",
