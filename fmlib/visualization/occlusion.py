@@ -6,7 +6,7 @@ section 4.2); what the network says of each occluded copy is a map over the squa
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, prod
+from math import ceil
 from typing import Literal
 
 import torch
@@ -19,7 +19,7 @@ from fmlib.visualization.responses import (
     images_at_a_time,
     scores_layer,
 )
-from fmlib.visualization.units import output_shapes, undisturbed
+from fmlib.visualization.units import undisturbed
 
 Measured = Literal["probability", "logit", "activity"]
 Fill = float | Literal["mean"]
@@ -137,20 +137,26 @@ def occlusion(
         ValueError: a square larger than the image, a stride that leaves pixels out, a class or
             layer that does not exist, a layer without maps.
     """
-    scores = scores_layer(model)
-    _check(model, image, layer, scores, target)
     _check_square(image, square, stride, fill)
+    check_images(model, image[None])
+    scores = scores_layer(model)
     extract = extractor(model, sorted({layer, scores}))
     image = image.to(next(model.parameters()).device)
 
     def look(images: Tensor) -> tuple[Tensor, Tensor]:
         outputs = extract(images)
+        _check_layer(model, outputs[layer], layer)
         return outputs[scores].flatten(1), outputs[layer].sum(dim=(2, 3))
 
     with undisturbed(model):
-        whole = look(image[None])  # (1, classes), (1, maps)
+        try:
+            whole = look(image[None])  # (1, classes), (1, maps)
+        except RuntimeError as error:
+            size = "x".join(map(str, image.shape))
+            raise ValueError(f"the model takes no images of {size} ({error})") from error
         check_scores(model, image[None], whole[0])
-        target, strongest = int(whole[0].argmax()) if target is None else target, whole[1].argmax()
+        target = _check_target(whole[0], target)
+        strongest = whole[1].argmax()
         seen = [look(copies) for copies in occluded_copies(image, square, stride, fill, chunk)]
     shape = [len(covered(size, square, stride)) for size in image.shape[1:]]
     copies = [torch.cat(part).unflatten(0, shape) for part in zip(*seen, strict=True)]
@@ -177,6 +183,8 @@ def _response(scores: Tensor, sums: Tensor, target: int, strongest: Tensor) -> R
 
 
 def _check_square(image: Tensor, square: int, stride: int, fill: Fill) -> None:
+    if image.dim() != 3:
+        raise ValueError(f"the image has the shape {tuple(image.shape)}; give (C, H, W)")
     height, width = image.shape[1:]
     if not 1 <= square <= min(height, width):
         raise ValueError(
@@ -193,18 +201,18 @@ def _check_square(image: Tensor, square: int, stride: int, fill: Fill) -> None:
         raise ValueError(f"fill is {fill}; give a value from 0 to 1, or 'mean'")
 
 
-def _check(model: nn.Module, image: Tensor, layer: str, scores: str, target: int | None) -> None:
-    if image.dim() != 3:
-        raise ValueError(f"the image has the shape {tuple(image.shape)}; give (C, H, W)")
-    check_images(model, image[None])
-    channels, height, width = image.shape
-    shapes = output_shapes(model, [layer, scores], (channels, height, width))
-    if len(shapes[layer]) != 3:
+def _check_layer(model: nn.Module, output: Tensor, layer: str) -> None:
+    if output.dim() != 4:
         convolutions = [name for name, each in model.named_modules() if isinstance(each, nn.Conv2d)]
         raise ValueError(
             f"layer {layer!r} has no feature maps; choose one that has, such as "
             f"{', '.join(convolutions)}"
         )
-    classes = prod(shapes[scores])
+
+
+def _check_target(scores: Tensor, target: int | None) -> int:
+    """The class, that of the largest of the scores (1, classes) where none is given."""
+    classes = scores.shape[1]
     if target is not None and not 0 <= target < classes:
         raise ValueError(f"target is {target}, but the model has classes 0 to {classes - 1}")
+    return int(scores.argmax()) if target is None else target
