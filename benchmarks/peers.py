@@ -22,6 +22,8 @@ MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST, as in PyTorch's example
 
 CAPTUM_BATCH = 250
 """Images that captum is given at a time: it is slower with fewer and with many more."""
+CAPTUM_POSITIONS = 1
+"""Occluded copies of an image of 224x224 that captum is given at a time: more are slower."""
 
 
 class _Images(TorchDataset[Any]):
@@ -91,6 +93,24 @@ def captum_fgsm(model: nn.Module, images: Tensor, labels: Tensor, eps: float) ->
     parts = zip(images.split(CAPTUM_BATCH), labels.split(CAPTUM_BATCH), strict=True)
     found = [attack.perturb(part.requires_grad_(), eps, target=true) for part, true in parts]
     return torch.cat(found).detach()
+
+
+def captum_occlusion(
+    model: nn.Module, image: Tensor, square: int, stride: int, target: int
+) -> Tensor:
+    """Occlusion of an image (C, H, W) by a grey square, by captum: means per pixel (C, H, W)."""
+    from captum.attr import Occlusion
+
+    channels = len(image)
+    [found] = Occlusion(model).attribute(
+        image[None],
+        (channels, square, square),
+        strides=(channels, stride, stride),
+        baselines=0.5,
+        target=target,
+        perturbations_per_eval=CAPTUM_POSITIONS,
+    )
+    return Tensor(found)
 
 
 def sklearn_tsne(images: Tensor, seed: int) -> NDArray[np.float64]:

@@ -112,6 +112,7 @@ SPECS = (
         bound="≥ 3× faster",
     ),
     Spec("FGSM, 10,000 images", "captum's FGSM, batched", cases.fgsm, wanted=1.05),
+    Spec("occlusion of an image", "captum's Occlusion, batched", cases.occluded, wanted=1.0),
     Spec(
         "t-SNE of 60,000",
         "scikit-learn's defaults on 20,000, times 3",
