@@ -34,6 +34,8 @@ from fmlib.experiments.feature_map_regularization import (
     Ways,
     WaysRun,
 )
+from fmlib.experiments.large_pictures import Pictures, PicturesRun
+from fmlib.experiments.seeing import SeeingRun, Seen
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
 from fmlib.models import DEEP_WIDTHS, Activation
 
@@ -287,6 +289,22 @@ def evolution_grid() -> list[RunConfig]:
     ]
 
 
+def seeing_grid() -> list[RunConfig]:
+    """masum2022: everything that is measured of a trained network."""
+    return [SeeingRun(seed=seed) for seed in range(SEEDS)]
+
+
+def pictures_grid() -> list[RunConfig]:
+    """Large networks on four classes of photographs, and on all classes of ImageNet."""
+    fine = {"learning_rate": 1e-4, "epochs": 6, "shown_epochs": (1, 2, 4, 6)}
+    runs: list[dict[str, object]] = [{"start": "scratch"}, {"start": "fine-tuned", **fine}]
+    grid: list[RunConfig] = [
+        PicturesRun.model_validate({"seed": seed, **run})
+        for seed, run in product(range(SEEDS_OF_LONG_RUNS), runs)
+    ]
+    return [*grid, PicturesRun(start="imagenet", epochs=0, shown_epochs=(0,), seed=0)]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -302,4 +320,6 @@ EXPERIMENTS = {
     "early_exits": Experiment(ExitsRun, Exits, exits_grid),
     "cache_depth": Experiment(DepthRun, Run, depth_grid),
     "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
+    "seeing": Experiment(SeeingRun, Seen, seeing_grid),
+    "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
 }
