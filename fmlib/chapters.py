@@ -15,7 +15,9 @@ from fmlib.experiments.adversarial_robustness import RobustnessSettings
 from fmlib.experiments.caching import CachingSettings
 from fmlib.experiments.common import PROFILES, Settings
 from fmlib.experiments.exploration import ExplorationSettings
+from fmlib.experiments.feature_evolution import EvolutionSettings
 from fmlib.experiments.feature_map_regularization import RegularizationSettings
+from fmlib.experiments.seeing import SeeingSettings
 from fmlib.records import write_whole
 
 BOOK = Path(__file__).parent.parent / "book"
@@ -45,6 +47,8 @@ CHAPTERS = {
         "03_feature_map_regularization.ipynb", RegularizationSettings
     ),
     "adversarial_robustness": Chapter("04_adversarial_robustness.ipynb", RobustnessSettings),
+    "feature_evolution": Chapter("05_feature_evolution.ipynb", EvolutionSettings),
+    "what_feature_maps_see": Chapter("06_what_feature_maps_see.ipynb", SeeingSettings),
 }
 
 

@@ -25,7 +25,13 @@ from fmlib.evidence.caches import (
     stages,
     until,
 )
-from fmlib.evidence.evolution import LOOKS, evolution, evolution_looks
+from fmlib.evidence.evolution import (
+    LOOKS,
+    evolution,
+    evolution_looks,
+    large_networks,
+    large_pictures,
+)
 from fmlib.evidence.images import deciles, embeddings, exploration
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
 from fmlib.evidence.maps import (
@@ -75,6 +81,8 @@ __all__ = [
     "further_by_epoch",
     "further_training",
     "judged",
+    "large_networks",
+    "large_pictures",
     "left_out",
     "made",
     "map_ways",

@@ -282,7 +282,7 @@ def _freeze(model: nn.Sequential) -> None:
 
 
 class Gallery(NamedTuple):
-    """Pictures of the classes at the epochs shown.
+    """Pictures of the classes at some epochs.
 
     `pictures` (epochs, starts, classes, C, H, W), `activations` and `probabilities` (epochs,
     starts, classes) that they reach.
@@ -299,24 +299,34 @@ def gallery(
     image_shape: models.ImageShape,
     config: AscentConfig,
     starts: Sequence[int],
+    epochs: Sequence[int] | None = None,
 ) -> Gallery:
-    """Activation maximization of every class at every epoch shown, from the same noise."""
+    """Activation maximization of every class, from the same noise at every epoch.
+
+    `starts` are seeds of the noise; `epochs` are some of those shown, None for all of them.
+    """
+    chosen = trained.snapshots.epochs if epochs is None else tuple(epochs)
     found: list[list[Ascent]] = [
         [maximize(model, trained.units, image_shape, config, start) for start in starts]
-        for _, model in trained.snapshots.models()
+        for epoch, model in trained.snapshots.models()
+        if epoch in chosen
     ]
     parts = [
         torch.stack([torch.stack([getattr(one, name) for one in row]) for row in found])
         for name in Ascent._fields
     ]
-    return Gallery(trained.snapshots.epochs, *parts)
+    return Gallery(chosen, *parts)
 
 
 class Shown(NamedTuple):
-    """A course with its pictures by regularizer."""
+    """A course with its pictures by regularizer.
+
+    `galleries` have one start and every epoch shown, `ends` all starts at the first and the last.
+    """
 
     trained: Trained
     galleries: dict[Regularizer, Gallery]
+    ends: dict[Regularizer, Gallery]
 
     @property
     def course(self) -> Course:
@@ -332,13 +342,17 @@ class _Task(NamedTuple):
 def _show(task: _Task) -> Shown:
     settings, course = task
     trained = train(settings, course, settings.seed)
-    starts = range(settings.seed, settings.seed + settings.starts)
-    shape = settings.load().image_shape
-    galleries = {
-        name: gallery(trained, shape, config, starts)
-        for name, config in _regularizers(settings.network, course).items()
-    }
-    return Shown(trained, galleries)
+    shape, first = settings.load().image_shape, settings.seed
+    starts, epochs = range(first, first + settings.starts), trained.snapshots.epochs
+    configs = _regularizers(settings.network, course)
+    return Shown(
+        trained,
+        {name: gallery(trained, shape, config, [first]) for name, config in configs.items()},
+        {
+            name: gallery(trained, shape, config, starts, (epochs[0], epochs[-1]))
+            for name, config in configs.items()
+        },
+    )
 
 
 def _regularizers(network: ModelName, course: Course) -> dict[Regularizer, AscentConfig]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
@@ -23,7 +22,6 @@ from fmlib.experiments.feature_evolution import (
 from fmlib.figures.style import (
     NAMES,
     PUBLISHED,
-    WIDTH,
     band,
     draw_curves,
     epochs_axis,
@@ -185,14 +183,13 @@ def recorded_overfitting(epochs: pd.DataFrame, looks: pd.DataFrame) -> None:
 
 
 def recorded_pictures(pictures: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Recorded squares (3, H, W) of classes: a row per course, a column per epoch."""
-    columns = max(map(len, pictures.values()))
-    _, axes = plt.subplots(
-        len(pictures), columns, figsize=(WIDTH, 0.3 + 1.75 * len(pictures)), squeeze=False
-    )
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for row, (name, squares) in zip(axes, pictures.items(), strict=True):
-        for ax, (epoch, picture) in zip(row, squares.items(), strict=False):
-            show_image(ax, picture)
-            ax.set_title(f"{name}\n" + ("" if epoch < 0 else f"epoch {epoch}"), fontsize=8)
+    """Recorded pictures (classes, 3, H, W) as squares: a row per start, a column per epoch."""
+    columns = max(map(len, pictures.values()), default=1)
+    rows = image_grid(max(1, len(pictures)), columns, 0.3 + 1.3 * len(pictures))
+    for axes, (name, by_epoch) in zip(rows, pictures.items(), strict=False):
+        axes[0].set_ylabel(wrapped(name, 14), fontsize=9)
+        for ax in axes[len(by_epoch) :]:
+            ax.set_visible(False)
+        for ax, (epoch, classes) in zip(axes, by_epoch.items(), strict=False):
+            show_image(ax, square(classes))
+            ax.set_title(f"epoch {epoch}" if epoch else "as it is", fontsize=9)

@@ -12,7 +12,6 @@ from fmlib.experiments.feature_evolution import (
     COURSES,
     REGULARIZER_NAMES,
     Course,
-    Gallery,
     Looks,
     Regularizer,
     Shown,
@@ -36,7 +35,7 @@ PRINTED: dict[Course, dict[int, float]] = {
 """Validation accuracy by epoch as printed: Tables 1 and 2."""
 
 
-def course_accuracy(
+def evolution_accuracy(
     course: Course, recorded: pd.DataFrame, images: int, shown: Sequence[Shown]
 ) -> pd.DataFrame:
     """Table 1 or 2: validation accuracy in percent after the printed epochs."""
@@ -68,9 +67,7 @@ def courses(shown: Sequence[Shown]) -> pd.DataFrame:
     return frame(shown, columns)
 
 
-def reached(
-    found: Mapping[Regularizer, Gallery], looks: Mapping[Regularizer, Sequence[Looks]]
-) -> pd.DataFrame:
+def reached(looks: Mapping[Regularizer, Sequence[Looks]]) -> pd.DataFrame:
     """Activation and probability that the pictures reach, and what they look like in numbers."""
     rows = [
         {
@@ -82,8 +79,8 @@ def reached(
             "Total variation": f"{one.variation:.3f}",
             "High frequencies (%)": number(_percent(one.high_frequency), ".0f"),
         }
-        for regularizer in found
-        for one in looks[regularizer]
+        for regularizer, found in looks.items()
+        for one in found
     ]
     return pd.DataFrame(rows)
 
@@ -96,7 +93,7 @@ def judgements(shown: Sequence[Shown], judging: nn.Module, recorded: pd.DataFram
     """What a network trained apart says of the pictures: before training, and after it."""
     rows = []
     for course in shown:
-        for regularizer, found in course.galleries.items():
+        for regularizer, found in course.ends.items():
             for at in (0, -1):
                 verdict = judged(found.pictures[at], judging)
                 epoch = found.epochs[at]
@@ -168,7 +165,7 @@ def evolution_summary(
             )
         )
     for one in shown:
-        verdict = judged(one.galleries[_first(one)].pictures[-1], judging)
+        verdict = judged(one.ends[_first(one)].pictures[-1], judging)
         name = f"last pictures that another network agrees with, {COURSE_NAMES[one.course]} (%)"
         rows.append((name, "–", "–", "–", f"{verdict.agreement:.0f}"))
     return summary(rows)
@@ -176,3 +173,21 @@ def evolution_summary(
 
 def _first(course: Shown) -> Regularizer:
     return "small" if "small" in course.galleries else "published"
+
+
+def recorded_large(recorded: pd.DataFrame) -> pd.DataFrame:
+    """A large network by its start (`evidence.large_networks`): accuracy, and its last pictures."""
+    rows = []
+    for start in recorded["start"].unique().tolist():
+        own = recorded[recorded["start"] == start]
+        columns = {
+            "Accuracy (%)": ("accuracy", 1),
+            "Activation": ("activation", 1),
+            "Probability": ("probability", 2),
+            "Total variation": ("variation", 3),
+            "Confusion": ("confusion", 2),
+        }
+        known = {head: evidence.outcomes(own, column) for head, (column, _) in columns.items()}
+        numbers = {head: interval(known[head], digits) for head, (_, digits) in columns.items()}
+        rows.append({"Start": start, "n": seed_counts([known["Activation"]]), **numbers})
+    return pd.DataFrame(rows)
