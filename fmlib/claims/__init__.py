@@ -12,6 +12,7 @@ from fmlib.claims import (
     exploration,
     feature_evolution,
     feature_map_regularization,
+    seeing,
 )
 from fmlib.claims.judging import Claim, Judgement, Measured, Recorded
 from fmlib.records import RESULTS
@@ -24,6 +25,7 @@ CLAIMS = (
     *feature_map_regularization.CLAIMS,
     *adversarial_robustness.CLAIMS,
     *feature_evolution.CLAIMS,
+    *seeing.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""
 

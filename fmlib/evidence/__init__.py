@@ -47,6 +47,7 @@ from fmlib.evidence.maps import (
     way_differences,
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
+from fmlib.evidence.seeing import map_convergence, moved_probability, seeing
 from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
@@ -85,7 +86,9 @@ __all__ = [
     "large_pictures",
     "left_out",
     "made",
+    "map_convergence",
     "map_ways",
+    "moved_probability",
     "of_condition",
     "of_model",
     "of_way",
@@ -93,6 +96,7 @@ __all__ = [
     "readings",
     "robustness",
     "rules",
+    "seeing",
     "shared_seeds",
     "skipping",
     "stages",
