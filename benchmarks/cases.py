@@ -33,11 +33,14 @@ from fmlib import attacks, chapters, exploration, models, published
 from fmlib.caching import RELEASED, FeatureCache
 from fmlib.experiments.common import parallel
 from fmlib.features import feature_vectors
+from fmlib.visualization.activation_maximization import SMALL, maximize
+from fmlib.visualization.units import Unit
 
 ROOT = Path(__file__).parent.parent
 EPS = 0.15
 RUN_EPOCHS = 10  # of the paper's runs, over which a preparation is spread
 ACCURACY_MARGIN = 0.5  # points by which neighbour accuracies may differ and count as equal
+ASCENT_MARGIN = 1e-12  # by which pixels found in a batch may differ from those found alone
 
 
 class Sizes(NamedTuple):
@@ -53,6 +56,7 @@ class Sizes(NamedTuple):
     epochs: int = RUN_EPOCHS
     seeds: int = 4
     sweep_epochs: int = 2
+    ascent_steps: int = SMALL.steps
 
     def batch(self, size: int) -> int:
         """A batch size, reduced where there are fewer than three such batches."""
@@ -69,6 +73,7 @@ SHORT = Sizes(
     product=128,
     products=1,
     epochs=1,
+    ascent_steps=3,
 )
 
 
@@ -270,7 +275,7 @@ def authors_ratio(batch_size: int) -> float:
     return float(seconds["cached"] / seconds["plain"])
 
 
-# --- feature vectors, attacks, embeddings --------------------------------------------------
+# --- feature vectors, attacks, ascents, embeddings -----------------------------------------
 
 
 def vectors(way: str, sizes: Sizes) -> Case:
@@ -313,6 +318,31 @@ def fgsm(sizes: Sizes) -> Case:
         return Verdict(f"{note} {differing} of {len(images):,} results differ.", differing == 0)
 
     return Case(timed(ours), timed(theirs), verdict)
+
+
+def ascents(count: int, sizes: Sizes) -> Case:
+    """Gradient ascent on so many maps of the compact network at once, and on one after another."""
+    model, shape = models.compact_cnn(dtype=torch.float64), (3, 32, 32)
+    units = [Unit("conv3", index) for index in range(count)]
+    config = SMALL.model_copy(update={"steps": sizes.ascent_steps})
+
+    def together() -> Tensor:
+        return maximize(model, units, shape, config, seed=0).pictures
+
+    def alone() -> Tensor:
+        found = [maximize(model, [unit], shape, config, seed=0).pictures for unit in units]
+        return torch.cat(found)
+
+    def verdict() -> Verdict:
+        apart = (together() - alone()).abs().max().item()
+        said = "agree within" if apart <= ASCENT_MARGIN else "differ by more than"
+        return Verdict(
+            f"Maps of the last convolution of `compact_cnn` at 32×32 in float64, fresh weights, "
+            f"{config.steps} steps; the pictures {said} {ASCENT_MARGIN:g}.",
+            apart <= ASCENT_MARGIN,
+        )
+
+    return Case(timed(together), timed(alone), verdict)
 
 
 def embedding(sizes: Sizes) -> Case:
