@@ -34,12 +34,15 @@ from fmlib.caching import RELEASED, FeatureCache
 from fmlib.experiments.common import parallel
 from fmlib.features import feature_vectors
 from fmlib.visualization import occlusion
+from fmlib.visualization.activation_maximization import SMALL, maximize
+from fmlib.visualization.units import Unit
 
 ROOT = Path(__file__).parent.parent
 EPS = 0.15
 SQUARE, STRIDE = 32, 8  # pixels of the square that occludes, and between its positions
 RUN_EPOCHS = 10  # of the paper's runs, over which a preparation is spread
 ACCURACY_MARGIN = 0.5  # points by which neighbour accuracies may differ and count as equal
+ASCENT_MARGIN = 1e-12  # by which pixels found in a batch may differ from those found alone
 
 
 class Sizes(NamedTuple):
@@ -56,6 +59,7 @@ class Sizes(NamedTuple):
     epochs: int = RUN_EPOCHS
     seeds: int = 4
     sweep_epochs: int = 2
+    ascent_steps: int = SMALL.steps
 
     def batch(self, size: int) -> int:
         """A batch size, reduced where there are fewer than three such batches."""
@@ -73,6 +77,7 @@ SHORT = Sizes(
     product=128,
     products=1,
     epochs=1,
+    ascent_steps=3,
 )
 
 
@@ -274,7 +279,7 @@ def authors_ratio(batch_size: int) -> float:
     return float(seconds["cached"] / seconds["plain"])
 
 
-# --- feature vectors, attacks, occlusion, embeddings ---------------------------------------
+# --- feature vectors, attacks, what units see, embeddings ---------------------------------
 
 
 def vectors(way: str, sizes: Sizes) -> Case:
@@ -342,6 +347,31 @@ def occluded(sizes: Sizes) -> Case:
         )
 
     return Case(timed(maps), timed(theirs), verdict)
+
+
+def ascents(count: int, sizes: Sizes) -> Case:
+    """Gradient ascent on so many maps of the compact network at once, and on one after another."""
+    model, shape = models.compact_cnn(dtype=torch.float64), (3, 32, 32)
+    units = [Unit("conv3", index) for index in range(count)]
+    config = SMALL.model_copy(update={"steps": sizes.ascent_steps})
+
+    def together() -> Tensor:
+        return maximize(model, units, shape, config, seed=0).pictures
+
+    def alone() -> Tensor:
+        found = [maximize(model, [unit], shape, config, seed=0).pictures for unit in units]
+        return torch.cat(found)
+
+    def verdict() -> Verdict:
+        apart = (together() - alone()).abs().max().item()
+        said = "agree within" if apart <= ASCENT_MARGIN else "differ by more than"
+        return Verdict(
+            f"Maps of the last convolution of `compact_cnn` at 32×32 in float64, fresh weights, "
+            f"{config.steps} steps; the pictures {said} {ASCENT_MARGIN:g}.",
+            apart <= ASCENT_MARGIN,
+        )
+
+    return Case(timed(together), timed(alone), verdict)
 
 
 def embedding(sizes: Sizes) -> Case:

@@ -114,6 +114,12 @@ SPECS = (
     Spec("FGSM, 10,000 images", "captum's FGSM, batched", cases.fgsm, wanted=1.05),
     Spec("occlusion of an image", "captum's Occlusion, batched", cases.occluded, wanted=1.0),
     Spec(
+        "ascent of 16 units in one batch, float64",
+        "the same one by one",
+        partial(cases.ascents, 16),
+        wanted=0.4,
+    ),
+    Spec(
         "t-SNE of 60,000",
         "scikit-learn's defaults on 20,000, times 3",
         cases.embedding,

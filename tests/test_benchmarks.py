@@ -334,6 +334,14 @@ def test_peers_compute_what_the_library_computes(small: TrainingSet) -> None:
     torch.testing.assert_close(by_map, ours, check_dtype=False)
 
 
+def test_units_climbed_together_and_alone_give_the_same_pictures() -> None:
+    case = cases.ascents(3, cases.SHORT)
+    assert min(case.subject().value, case.other().value) > 0
+    note, holds = case.verdict()
+    assert holds
+    assert "3 steps; the pictures agree within 1e-12." in note
+
+
 def test_the_usual_network_computes_the_same_in_pytorchs_own_way(small: TrainingSet) -> None:
     ours, usual = network(small), peers.usual(network(small))
     torch.testing.assert_close(usual(small.images[:5]), ours(small.images[:5]))
