@@ -16,7 +16,7 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from torch import Tensor, nn
 
-from benchmarks import peers
+from benchmarks import peers, top
 from benchmarks.measure import Measure, Sample, added, clock, limit, scaled, timed
 from benchmarks.training import (
     IMAGE_SHAPE,
@@ -51,6 +51,7 @@ class Sizes(NamedTuple):
     images: int = 60_000
     attacked: int = 10_000
     mapped: int = 2_000
+    searched: int = 10_000
     embedded: int = 60_000
     embedded_by_peer: int = 20_000
     occluded: int = 224
@@ -71,6 +72,7 @@ SHORT = Sizes(
     images=300,
     attacked=100,
     mapped=100,
+    searched=100,
     embedded=200,
     embedded_by_peer=200,
     occluded=64,
@@ -481,3 +483,21 @@ def cached_memory(way: str, batch_size: int, sizes: Sizes) -> Case:
     """Peak memory while training with a cache, data already read, against plain training."""
     measures = peak(way, batch_size, sizes), peak("training", batch_size, sizes)
     return _memory(*measures, "counted once the data are read.")
+
+
+def top_memory(memory: int, sizes: Sizes) -> Case:
+    """Peak memory of finding and projecting each map's nine strongest activations, and its limit.
+
+    The peak is what the process's memory rises by, results and the batch in hand included.
+    """
+    run = _process("benchmarks.top", sizes.searched, memory)
+
+    def measure() -> Sample:
+        sample, printed = clock(run)
+        return sample._replace(value=float(printed))
+
+    said = (
+        f"{sizes.searched:,} random images, {len(top.MAPS)} maps; all of the network's maps would "
+        f"take {top.maps_bytes(sizes.searched) / 1e9:.2f} GB at once."
+    )
+    return _memory(measure, limit(memory), said)

@@ -34,6 +34,8 @@ class Spec(NamedTuple):
 
 MINUTES = 3
 """Pairs of the rows that take minutes."""
+TOP_MEMORY = 64_000_000
+"""Bytes within which the strongest activations of all maps are found."""
 PLAIN = "plain epoch, batch 4096, float32"
 
 SPECS = (
@@ -166,6 +168,15 @@ SPECS = (
             ("by convolution", "convolution"),
             ("from patches", "patches"),
         )
+    ),
+    Spec(
+        "memory, deconvnet of 9 strongest, 10,000 images",
+        f"the limit given to it, {TOP_MEMORY / 1e6:.0f} MB",
+        partial(cases.top_memory, TOP_MEMORY),
+        wanted=1.0,
+        bound="within the limit",
+        pairs=MINUTES,
+        unit="peak memory",
     ),
 )
 

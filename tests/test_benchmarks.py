@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as program
-from benchmarks import cases, measure, peers, report, rows
+from benchmarks import cases, measure, peers, report, rows, top
 from benchmarks.measure import Pair, Sample
 from benchmarks.training import (
     SKIPS,
@@ -356,6 +356,24 @@ def test_ratio_of_the_authors_times_is_that_of_their_logs_medians() -> None:
     cached, plain = (log.loc[log["training"] == name, "seconds"] for name in ("cached", "plain"))
     assert cases.authors_ratio(4096) == median(cached) / median(plain)
     assert round(cases.authors_ratio(4096), 2) == 1.44
+
+
+def test_searched_images_come_in_batches_and_are_the_same_each_time() -> None:
+    first, second = list(top.batches(250)), list(top.batches(250))
+    assert [len(batch) for batch in first] == [100, 100, 50]
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+    assert not torch.equal(first[0], first[1])
+    sizes = (3 * 32 + 32) * 1024 + (32 + 4 * 64) * 256  # conv1 to act2, then pool2 to act4
+    assert top.maps_bytes(10) == 4 * 10 * sizes
+
+
+def test_rise_of_memory_is_measured_against_the_limit_given() -> None:
+    memory = 32_000_000
+    case = cases.top_memory(memory, cases.SHORT)
+    sample = case.subject()
+    assert sample.value > 0
+    assert case.other().value == memory
+    assert case.verdict().note.startswith(f"{sample.value / 1e9:.2f} GB, 100 random images, 64")
 
 
 # --- work by several processes -------------------------------------------------------------
