@@ -86,21 +86,26 @@ def box_masks(boxes: Box | Sequence[Box], images: Tensor) -> Tensor:
     return masks
 
 
-def moved_at_random(masks: Tensor, generator: torch.Generator) -> Tensor:
+def moved_at_random(masks: Tensor, generator: torch.Generator, *, together: bool = False) -> Tensor:
     """Masks (N, H, W) of the same shapes, each at a uniformly random place within its image.
 
-    A place may overlap with the old one.
+    A place may overlap with the old one.  If they move `together`, all upper left corners are
+    the same.
     """
-    moved = []
-    for mask in masks:
-        shift = []
-        for dim, size in enumerate(mask.shape):
-            covered = mask.any(dim=1 - dim).nonzero()
-            first, last = int(covered[0]), int(covered[-1])
-            place = int(torch.randint(size - (last - first), (1,), generator=generator))
-            shift.append(place - first)
-        moved.append(mask.roll(shift, dims=(0, 1)))
-    return torch.stack(moved)  # (N, H, W)
+    firsts, spans = [], []
+    for dim in (1, 2):
+        covered = masks.any(dim=3 - dim).long()  # (N, H) or (N, W)
+        firsts.append(covered.argmax(dim=1))  # (N,)
+        spans.append(covered.shape[1] - covered.flip(1).argmax(dim=1) - firsts[-1])
+    free = torch.tensor(masks.shape[1:]) - torch.stack(spans, dim=1).cpu() + 1  # (N, 2)
+    if together:
+        free = free.amin(dim=0).expand_as(free)
+    draws = torch.rand(1 if together else len(masks), 2, generator=generator, dtype=torch.float64)
+    places = (draws * free).long()  # (N, 2)
+    shifts = (places - torch.stack(firsts, dim=1).cpu()).tolist()
+    return torch.stack(
+        [mask.roll(shift, dims=(0, 1)) for mask, shift in zip(masks, shifts, strict=True)]
+    )  # (N, H, W)
 
 
 def changes(
@@ -155,6 +160,7 @@ def correspondence(
     *,
     draws: int,
     seed: int,
+    together: bool,
     fill: float = 0.5,
 ) -> Correspondence:
     """Correspondence analysis (masum2022, section VII-C; Zeiler and Fergus 2014, section 4.3).
@@ -166,6 +172,9 @@ def correspondence(
         layer: name of the layer whose outputs are the features.
         draws: how many times parts of the same shapes are hidden at random places, at least 2.
         seed: draws the places.
+        together: whether the places of a draw are the same in all images.  Give True where the
+            part's are: features that do not see the part do not change, so that parts at one
+            place are closer than parts at many whatever the network knows of them.
         fill: value that hides, 0 to 1.
 
     Raises:
@@ -179,7 +188,7 @@ def correspondence(
     check_images(model, images)
     _check_masks(images, masks)
     generator = torch.Generator().manual_seed(seed)
-    random = [moved_at_random(masks, generator) for _ in range(draws)]
+    random = [moved_at_random(masks, generator, together=together) for _ in range(draws)]
     found = map(distance, changes(model, images, [masks, *random], layer, fill=fill))
     part, *others = found
     return Correspondence(part, torch.tensor([each.mean for each in others], dtype=torch.float64))

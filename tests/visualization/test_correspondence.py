@@ -117,6 +117,20 @@ def test_a_part_as_large_as_the_image_stays() -> None:
     assert moved_at_random(masks, torch.Generator().manual_seed(0)).all()
 
 
+def test_parts_that_move_together_get_to_the_same_place() -> None:
+    """One of 1x2 at (0, 1) and one of 2x1 at (2, 4): 2x2 must fit, in 3 times 4 places."""
+    masks = box_masks([Box(0, 1, 1, 2), Box(2, 4, 2, 1)], drawn(2, 1, 4, 5))
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(200):
+        one, other = moved_at_random(masks, generator, together=True)
+        top, left = one.nonzero()[0].tolist()
+        assert one.nonzero().tolist() == [[top, left], [top, left + 1]]
+        assert other.nonzero().tolist() == [[top, left], [top + 1, left]]
+        seen.add((top, left))
+    assert seen == {(i, j) for i in range(3) for j in range(4)}
+
+
 # --- changes -----------------------------------------------------------------------------
 
 
@@ -158,7 +172,7 @@ def test_a_part_that_is_alike_in_all_images_is_told_from_random_parts() -> None:
     images[:, 0, 0, 0] = 1
     masks = box_masks(Box(0, 0, 1, 1), images)
     model = left_right_net()
-    found = correspondence(model, images, masks, "fc1", draws=9, seed=0)
+    found = correspondence(model, images, masks, "fc1", draws=9, seed=0, together=False)
     assert found.part == Distance(0, 0.0)
     assert found.random.shape == (9,)
     assert (found.random > 0.2).all()
@@ -166,7 +180,7 @@ def test_a_part_that_is_alike_in_all_images_is_told_from_random_parts() -> None:
     assert found.random_mean == pytest.approx(sum(found.random.tolist()) / 9)
     assert 0 < found.random_deviation < 0.1
     other = correspondence(
-        model, images, box_masks(Box(1, 1, 1, 1), images), "fc1", draws=9, seed=0
+        model, images, box_masks(Box(1, 1, 1, 1), images), "fc1", draws=9, seed=0, together=False
     )
     # pixel 3: k of 12 images change feature 3 by +, the rest by -
     k = int(images[:, 0, 1, 1].sum())
@@ -180,7 +194,8 @@ def test_random_parts_are_drawn_by_the_seed_alone() -> None:
     masks = box_masks(Box(5, 6, 7, 8), images)
     before, kept = torch.random.get_rng_state(), toy.snapshot(model)
     found, again, other = (
-        correspondence(model, images, masks, "fc1", draws=3, seed=seed) for seed in (0, 0, 1)
+        correspondence(model, images, masks, "fc1", draws=3, seed=seed, together=False)
+        for seed in (0, 0, 1)
     )
     assert torch.equal(found.random, again.random)
     assert not torch.equal(found.random, other.random)
@@ -191,10 +206,24 @@ def test_random_parts_are_drawn_by_the_seed_alone() -> None:
     assert toy.hook_count(model) == 0
 
 
+def test_random_parts_at_one_place_are_closer_than_parts_at_many() -> None:
+    """Maps do not change where they do not see the part, which says nothing of the images."""
+    images = drawn(8, 3, 16, 16)
+    model = compact_cnn((3, 16, 16), dtype=DOUBLE)
+    masks = box_masks(Box(1, 9, 4, 4), images)
+    one, many = (
+        correspondence(model, images, masks, "conv2", draws=6, seed=0, together=together)
+        for together in (True, False)
+    )
+    assert one.part == many.part
+    assert one.random.max() < many.random.min()
+    assert many.ratio < 0.6  # though noise has no parts
+
+
 def test_without_any_random_change_there_is_no_ratio() -> None:
     images = toy.flat_images(0.5, 0.5)
     masks = box_masks(Box(0, 0, 1, 1), images)
-    found = correspondence(left_right_net(), images, masks, "fc1", draws=2, seed=0)
+    found = correspondence(left_right_net(), images, masks, "fc1", draws=2, seed=0, together=False)
     assert found.random.tolist() == [0, 0]
     assert found.ratio != found.ratio
 
@@ -225,4 +254,4 @@ def test_mistakes_are_refused(settings: dict[str, Any], message: str) -> None:
         "draws": 2,
     }
     with pytest.raises(ValueError, match=message):
-        correspondence(base_cnn(dtype=DOUBLE), **(arguments | settings), seed=0)
+        correspondence(base_cnn(dtype=DOUBLE), **(arguments | settings), seed=0, together=False)
