@@ -109,7 +109,7 @@ def _localizes(recorded: Recorded) -> Found:
 
 def _corresponds(recorded: Recorded) -> Found:
     effects = {}
-    for layer in (LAST, FIRST):
+    for layer in (HEAD, LAST):
         parts, others = (
             [_numbers(recorded, f"{kind} {part.name} {layer}") for part in PARTS]
             for kind in ("part", "random")
@@ -121,10 +121,10 @@ def _corresponds(recorded: Recorded) -> Found:
         effects[layer] = paired(means[0], means[1])
     name = "Hamming distance of changes (% of features): random parts − the part"
     measured = [
-        Measured(f"{name}, last layer", effects[LAST]),
-        Measured(f"{name}, first layer", effects[FIRST], role="context"),
+        Measured(f"{name}, output", effects[HEAD]),
+        Measured(f"{name}, last maps", effects[LAST], role="context"),
     ]
-    return holds(effects[LAST]), measured
+    return holds(effects[HEAD]), measured
 
 
 def _architecture(recorded: Recorded) -> Found:
@@ -213,8 +213,8 @@ CLAIMS = (
         where="masum2022, VII-C and Fig. 9",
         chapter="what_feature_maps_see",
         target="fig-correspondence",
-        rule="In the last layer of maps the changes of five images agree more when the same part "
-        "is hidden in all of them than when random parts are, over five parts.",
+        rule="The changes of five images' outputs agree more when the same part is hidden in all of "
+        "them than when a random place is, on average over five parts.",
         judge=_corresponds,
         verdict=Verdict.REPRODUCED,
         text="Written below.",

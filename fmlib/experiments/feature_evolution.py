@@ -119,10 +119,10 @@ class EvolutionSettings(Settings, Evolving):
 
     dataset: str = setting(
         SHOWN_CLASSES,
-        "classes whose pictures are made, such as cifar10:frog,ship, or image-folder:PATH",
+        "classes that are shown, such as cifar10:frog,ship, or image-folder:PATH",
     )
     network: ModelName = setting(
-        "compact_cnn", f"network: {', '.join(get_args(ModelName))}; the last two for large images"
+        "compact_cnn", "a network of fmlib.models; squeezenet and vgg16 for large images"
     )
     courses: Annotated[tuple[Course, ...], Field(strict=False, min_length=1)] = setting(
         ("scratch", "pretrained", "frozen", "harder"),

@@ -1,7 +1,7 @@
 """Chapter 06: what feature maps see, and how that comes about (masum2022)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -109,7 +109,7 @@ class SeeingSettings(Settings, Seeing):
     dataset: str = setting(
         SHOWN_CLASSES, "mnist, fashion-mnist, cifar10, some of its classes or image-folder:PATH"
     )
-    network: ModelName = setting("compact_cnn", f"network: {', '.join(get_args(ModelName))}")
+    network: ModelName = setting("compact_cnn", "a network of fmlib.models")
     layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = setting(
         ("act1", "act2", "act3"), "layers whose maps are shown, the first to the last"
     )
@@ -207,17 +207,21 @@ def top_of(model: nn.Sequential, images: Tensor, layer: str) -> Top:
 
 
 def purity(top: Top, labels: Tensor) -> Tensor:
-    """Share in percent of each map's strongest images that its most frequent class has, (maps,)."""
+    """Share in percent of each map's strongest images that its most frequent class has, (maps,).
+
+    NaN for a map that no image excites: its strongest images would be the first ones.
+    """
     classes = labels[top.images.cpu()]  # (maps, k)
     counts = F.one_hot(classes, int(labels.max()) + 1).sum(dim=1)  # (maps, classes)
-    return 100 * counts.amax(dim=1).double() / classes.shape[1]
+    shares = 100 * counts.amax(dim=1).double() / classes.shape[1]
+    return shares.where(top.values[:, 0].cpu() > 0, torch.nan)
 
 
 class Shown(NamedTuple):
     """Some maps of a layer with what excites them most, and the purity of all maps.
 
-    `classes` and `values` (maps, k) are those of the strongest images; `untrained` is the mean
-    purity of the same network before training.
+    `classes` and `values` (maps, k) are those of the strongest images; `purity` has NaN for maps
+    that nothing excites, `untrained` is its mean before training.
     """
 
     layer: str
@@ -241,7 +245,8 @@ def shown_maps(
     for layer in settings.layers:
         top = top_of(network.model, images, layer)
         pure = purity(top, labels)
-        order = sorted(range(len(pure)), key=lambda m: (-pure[m].item(), -top.values[m, 0].item()))
+        alive = pure.isfinite().nonzero()[:, 0].tolist()
+        order = sorted(alive, key=lambda m: (-pure[m].item(), -top.values[m, 0].item()))
         count = min(settings.maps_shown, len(order))
         places = torch.linspace(0, len(order) - 1, count).round().long().tolist()
         chosen = tuple(order[place] for place in places)
@@ -255,7 +260,7 @@ def shown_maps(
                 labels[some.images],
                 some.values,
                 pure,
-                untrained.mean().item(),
+                untrained.nanmean().item(),
             )
         )
     return found
@@ -395,9 +400,10 @@ class Corresponding(NamedTuple):
 
 
 def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corresponding]:
-    """Garments with a part hidden, against random parts, in the first and the last layer.
+    """Garments with a part hidden, against random parts, in the last maps and in the output.
 
-    Five images of each garment, as in the paper.
+    Five images of each garment, as in the paper.  A random part lies at one place in all five,
+    too: else any part would win, since the same pixels are hidden.
     """
     dtype, device = settings.arithmetic
     garments = data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
@@ -411,9 +417,16 @@ def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corres
         masks = box_masks(part.box, images)
         layers = {
             layer: correspondence(
-                model, images, masks, layer, draws=settings.draws, seed=seed, fill=0.0
+                model,
+                images,
+                masks,
+                layer,
+                draws=settings.draws,
+                together=True,  # the garments are aligned, and so are all parts of them
+                seed=seed,
+                fill=0.0,
             )
-            for layer in ("act1", "act3")
+            for layer in ("act3", "fc")
         }
         found.append(Corresponding(part, images, layers))
     return found
@@ -599,7 +612,9 @@ class SeeingRun(RunConfig, Seeing):
         images, labels = right_images(network.model, dataset, self.n_looked)
         tops = {
             layer: [
-                purity(top_of(model, dataset.test_images, layer), dataset.test_labels).mean().item()
+                purity(top_of(model, dataset.test_images, layer), dataset.test_labels)
+                .nanmean()
+                .item()
                 for model in (network.model, before)
             ]
             for layer in self.layers

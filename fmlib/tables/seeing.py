@@ -36,10 +36,10 @@ def purity(shown: Sequence[Shown], recorded: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "Layer": one.layer,
-                "Maps": str(len(one.purity)),
+                "Maps excited": f"{int(one.purity.isfinite().sum())} of {len(one.purity)}",
                 f"{recorded_in(known[0])}: in one class (%)": interval(known[0]),
                 "before training (%)": interval(known[1]),
-                "This run: in one class (%)": f"{one.purity.mean().item():.1f}",
+                "This run: in one class (%)": f"{one.purity.nanmean().item():.1f}",
                 "This run: before training (%)": f"{one.untrained:.1f}",
             }
         )
@@ -158,7 +158,7 @@ def seeing_summary(
 ) -> pd.DataFrame:
     """What chapter 06 comes to."""
     first, last = shown[0], shown[-1]
-    gain = last.purity.mean().item() - first.purity.mean().item()
+    gain = last.purity.nanmean().item() - first.purity.nanmean().item()
     rows = [
         (
             "strongest images of a map in one class, last layer − first (points)",

@@ -17,7 +17,8 @@ class Unit:
     """A class, a whole feature map or a single neuron of it.
 
     `layer` is a layer's name and `index` the class or the map; `position`, row and column,
-    chooses one neuron of a map.  A map without position stands for its mean.
+    chooses one neuron of a map.  A map without position stands for its mean where it is maximized,
+    and for its strongest activation where that is projected.
     """
 
     layer: str
@@ -118,5 +119,8 @@ def activations(output: Tensor, units: Sequence[Unit]) -> Tensor:
 
 
 def probabilities(outputs: Tensor) -> Tensor:
-    """Class probabilities (N, classes) of a model's outputs, logits or log-probabilities."""
+    """Class probabilities (N, classes) of a model's outputs, logits or log-probabilities.
+
+    Not of a model that ends in `nn.Softmax`: give the part of it before that layer.
+    """
     return outputs.flatten(1).softmax(dim=1)
