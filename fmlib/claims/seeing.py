@@ -213,8 +213,8 @@ CLAIMS = (
         where="masum2022, VII-C and Fig. 9",
         chapter="what_feature_maps_see",
         target="fig-correspondence",
-        rule="The changes of five images' outputs agree more when the same part is hidden in all of "
-        "them than when a random place is, on average over five parts.",
+        rule="The changes of five images' outputs agree more when the same part is hidden in all "
+        "of them than when a random place is, on average over five parts.",
         judge=_corresponds,
         verdict=Verdict.REPRODUCED,
         text="Written below.",
