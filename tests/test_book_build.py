@@ -23,6 +23,8 @@ EXPECTED = {
     "02_caching": {"figures": 10, "tables": 18},
     "03_feature_map_regularization": {"figures": 8, "tables": 10},
     "04_adversarial_robustness": {"figures": 4, "tables": 9},
+    "05_feature_evolution": {"figures": 7, "tables": 9},
+    "06_what_feature_maps_see": {"figures": 10, "tables": 8},
 }
 CHAPTERS = list(EXPECTED)
 
