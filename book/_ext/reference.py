@@ -36,6 +36,7 @@ SETTINGS: dict[str, Any] = {
         ("py:class", r"(collections|numpy|pathlib|pydantic|torch)\..*"),
         # What a recorded run is made of is the experiments' own, which the reference leaves out.
         ("py:class", r"fmlib\.experiments\..*|fmlib\.records\.(Config|Outcome)"),
+        ("py:class", r"fmlib\.visualization\.evolution\.Seen"),
     ],
 }
 

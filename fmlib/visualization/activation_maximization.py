@@ -68,7 +68,7 @@ class AscentConfig(BaseModel):
 
 
 PUBLISHED = AscentConfig()
-"""As in punjabi2017: clipping, and a 5x5 median filter every four steps; steps are not stated."""
+"""Clipping, and a 5x5 median filter every four steps, as in punjabi2017; steps are not stated."""
 SMALL = AscentConfig(
     steps=120,
     optimizer="adam",

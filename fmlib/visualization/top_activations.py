@@ -19,7 +19,7 @@ from fmlib.visualization.receptive_field import Field, Pair, receptive_fields
 from fmlib.visualization.units import Unit, check_units, undisturbed
 
 MEMORY = 2**28
-"""Bytes that may be held at a time, unless told otherwise: 256 MiB."""
+"""Bytes that may be held at a time where nothing else is said, 256 MiB."""
 SWITCH_BYTES = 8
 """Bytes of a switch, an int64."""
 
