@@ -254,12 +254,16 @@ _HEADLINE = ("<!-- headline: written by `make chapters` -->\n", "<!-- end of hea
 
 
 def headline() -> str:
-    """The verdicts on all claims: how many of each, and one Markdown table."""
+    """The verdicts on all claims: by paper how many of each, and one Markdown table."""
     judged = claims.judge()
-    table = evidence_tables.verdicts(judged)
-    rows = str(table.to_markdown(index=False, disable_numparse=True)).splitlines()
-    narrow = (re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows)
-    return "\n".join([evidence_tables.tally(judged), "", *narrow, ""])
+    parts = []
+    for paper in claims.PAPERS:
+        own = [one for one in judged if one.claim.paper == paper]
+        table = evidence_tables.verdicts(own)
+        rows = str(table.to_markdown(index=False, disable_numparse=True)).splitlines()
+        narrow = (re.sub(r"(?<=\| ) +| +(?= \|)|-(?=-{3})", "", row) for row in rows)
+        parts += [f"**{paper}.** {evidence_tables.tally(own)}", "", *narrow, ""]
+    return "\n".join(parts)
 
 
 def write_headline() -> None:

@@ -14,10 +14,10 @@ from fmlib.claims import (
     feature_map_regularization,
     seeing,
 )
-from fmlib.claims.judging import Claim, Judgement, Measured, Recorded
+from fmlib.claims.judging import PAPERS, Claim, Judgement, Measured, Recorded
 from fmlib.records import RESULTS
 
-__all__ = ["CLAIMS", "Claim", "Judgement", "Measured", "judge"]
+__all__ = ["CLAIMS", "PAPERS", "Claim", "Judgement", "Measured", "judge"]
 
 CLAIMS = (
     *exploration.CLAIMS,

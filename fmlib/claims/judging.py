@@ -66,6 +66,10 @@ class Recorded:
         return evidence.by_seed(self.rows(table, **chosen), column)
 
 
+PAPERS = ("anand2022", "punjabi2017", "masum2022")
+"""The papers in the book's order."""
+
+
 class Claim(NamedTuple):
     """A claim of the paper in our words, how it is judged, and what we say of it.
 
@@ -84,6 +88,12 @@ class Claim(NamedTuple):
     judge: Callable[[Recorded], Found]
     verdict: Verdict
     text: str
+
+    @property
+    def paper(self) -> str:
+        """The paper that says so; `where` names it unless it is anand2022."""
+        named = self.where.split(",")[0]
+        return named if named in PAPERS else "anand2022"
 
 
 class Judgement(NamedTuple):
