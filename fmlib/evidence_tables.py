@@ -8,7 +8,6 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-from fmlib import evidence
 from fmlib.claims import Claim, Judgement, Measured
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.records import RESULTS, read_all
