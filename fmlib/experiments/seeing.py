@@ -16,7 +16,14 @@ from fmlib.features import feature_maps
 from fmlib.models import COMPACT_WIDTHS, ModelName, class_layer, compact_cnn, scale_layer
 from fmlib.training import History, TrainConfig, evaluate, fit, predict
 from fmlib.visualization import filters, invariance, saliency, sanity
-from fmlib.visualization.correspondence import Box, Correspondence, box_masks, correspondence
+from fmlib.visualization.correspondence import (
+    Box,
+    Correspondence,
+    box_masks,
+    changes,
+    distance,
+    moved_at_random,
+)
 from fmlib.visualization.deconvnet import project
 from fmlib.visualization.evolution import Snapshots
 from fmlib.visualization.invariance import Invariance, Transformation
@@ -402,8 +409,7 @@ class Corresponding(NamedTuple):
 def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corresponding]:
     """Garments with a part hidden, against random parts, in the last maps and in the output.
 
-    Five images of each garment, as in the paper.  A random part lies at one place in all five,
-    too: else any part would win, since the same pixels are hidden.
+    Five images of each garment, as in the paper.
     """
     dtype, device = settings.arithmetic
     garments = data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
@@ -414,21 +420,32 @@ def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corres
     for part in PARTS:
         own = garments.test_labels == garments.class_names.index(part.garment)
         images = garments.test_images[own][:n_images]
-        masks = box_masks(part.box, images)
-        layers = {
-            layer: correspondence(
-                model,
-                images,
-                masks,
-                layer,
-                draws=settings.draws,
-                together=True,  # the garments are aligned, and so are all parts of them
-                seed=seed,
-                fill=0.0,
+        masks = [box_masks(part.box, images)]
+        masks += elsewhere(images, masks[0], settings.draws, seed)
+        layers = {}
+        for layer in ("act3", "fc"):
+            hidden, *others = (
+                distance(one) for one in changes(model, images, masks, layer, fill=0)
             )
-            for layer in ("act3", "fc")
-        }
+            random = torch.tensor([one.mean for one in others], dtype=torch.float64)
+            layers[layer] = Correspondence(hidden, random)
         found.append(Corresponding(part, images, layers))
+    return found
+
+
+def elsewhere(images: Tensor, masks: Tensor, draws: int, seed: int) -> list[Tensor]:
+    """Masks (N, H, W) of the same shape at random places, each at one place in all images.
+
+    Only places that hide at least as much of the things as the part does, on a black background:
+    what hides nothing changes nothing, alike in all images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    least = (images[:, 0] * masks).sum()
+    found: list[Tensor] = []
+    while len(found) < draws:
+        moved = moved_at_random(masks, generator, together=True)
+        if (images[:, 0] * moved).sum() >= least:  # true of the part's own place, so it ends
+            found.append(moved)
     return found
 
 

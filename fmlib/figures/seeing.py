@@ -139,8 +139,8 @@ def invariance(found: Mapping[Transformation, Invariance]) -> None:
         )
         lower.set_xlabel(AMOUNT_NAMES[name], fontsize=10)
         if name == "rotation":
-            lower.set_xticks([0, 90, 180, 270, 360])
-            upper.set_xticks([0, 90, 180, 270, 360])
+            lower.set_xticks([0, 90, 180, 270])
+            upper.set_xticks([0, 90, 180, 270])
     axes[0, 0].set_ylabel("distance, different\nimages = 1")
     axes[1, 0].set(ylabel="probability of\nthe true class", ylim=(0, 1.02))
     legend_below(axes[0, 0])
@@ -203,7 +203,7 @@ def correspondence(found: Sequence[Corresponding]) -> None:
         names = [wrapped(one.part.name, 8) for one in found]
         ax.set_xticks(range(len(found)), names, fontsize=9)
         ax.set_title(layer, fontsize=10)
-        ax.set_ylim(bottom=0)
+    axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("Hamming distance\n(share of features)")
     legend_below(axes[0])
 
@@ -254,5 +254,5 @@ def recorded_probability(recorded: pd.DataFrame) -> None:
         ax.fill_between(amounts[: len(means)], low, high, color=COLOURS[2], alpha=0.2, lw=0)
         ax.set_xlabel(AMOUNT_NAMES[name], fontsize=10)
         if name == "rotation":
-            ax.set_xticks([0, 90, 180, 270, 360])
+            ax.set_xticks([0, 90, 180, 270])
     axes[0].set(ylabel="probability of the true class", ylim=(0, 1))
