@@ -121,10 +121,10 @@ def _corresponds(recorded: Recorded) -> Found:
         effects[layer] = paired(means[0], means[1])
     name = "Hamming distance of changes (% of features): random parts − the part"
     measured = [
+        Measured(f"{name}, last maps", effects[LAST]),
         Measured(f"{name}, output", effects[HEAD]),
-        Measured(f"{name}, last maps", effects[LAST], role="context"),
     ]
-    return holds(effects[HEAD]), measured
+    return in_all([holds(effects[layer]) for layer in (LAST, HEAD)]), measured
 
 
 def _architecture(recorded: Recorded) -> Found:
@@ -152,7 +152,8 @@ CLAIMS = (
         "than in the first; only partly if not also more than before training.",
         judge=_specific,
         verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        text="Maps of the last layer sort images by class, and did not before training; those of "
+        "the first two hardly do. Alike their patches are in every layer.",
     ),
     Claim(
         id="lower-layers-first",
@@ -165,7 +166,8 @@ CLAIMS = (
         "their start to their end than those of the last.",
         judge=_converge,
         verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        text="After a sixth of the training the first layer has nearly arrived and the last one "
+        "has a good third of its way to go, the head start of random filters not counted.",
     ),
     Claim(
         id="invariance",
@@ -178,7 +180,8 @@ CLAIMS = (
         "first layer's vectors more than the output's.",
         judge=_invariant,
         verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        text="A move by two pixels takes the first layer half as far as another image would, the "
+        "output a fifth as far.",
     ),
     Claim(
         id="rotation",
@@ -191,7 +194,8 @@ CLAIMS = (
         "than moving it by 8 pixels, and than scaling it by 0.7 or 1.4.",
         judge=_rotation,
         verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        text="Turning costs about a third of the probability. These classes have an up and a down, "
+        "and images are never turned in training; nothing else was to be expected.",
     ),
     Claim(
         id="localizes",
@@ -204,7 +208,9 @@ CLAIMS = (
         "than hiding its border.",
         judge=_localizes,
         verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        text="On average hiding the middle costs more than hiding the border, yet not by much: a "
+        "network of this size looks at the surroundings too. Where the object is, is not "
+        'known here better than "in the middle".',
     ),
     Claim(
         id="correspondence",
@@ -213,11 +219,14 @@ CLAIMS = (
         where="masum2022, VII-C and Fig. 9",
         chapter="what_feature_maps_see",
         target="fig-correspondence",
-        rule="The changes of five images' outputs agree more when the same part is hidden in all "
-        "of them than when a random place is, on average over five parts.",
+        rule="On average over five parts the changes of five images agree more when the same part "
+        "is hidden in all of them than when another place is, in the last maps and in the output.",
         judge=_corresponds,
-        verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        verdict=Verdict.PARTLY,
+        text="In the last maps the changes agree a little more than at other places; in the "
+        "output, whose every number sees the whole image, they agree less. Some of the "
+        "likeness in maps comes from units that do not see the part, and so do not change at "
+        "all.",
     ),
     Claim(
         id="first-layer",
@@ -230,7 +239,9 @@ CLAIMS = (
         rule="The network of 7×7 filters with stride 2 has the higher accuracy, fewer dead maps "
         "and more power at middle frequencies than that of 11×11 with stride 4.",
         judge=_architecture,
-        verdict=Verdict.REPRODUCED,
-        text="Written below.",
+        verdict=Verdict.PARTLY,
+        text="More accurate and with more power at middle frequencies, as claimed. Dead maps, "
+        "which were the reason for the change, do not occur in either network of this size; "
+        "and the smaller stride has four times the arithmetic to its advantage.",
     ),
 )
