@@ -44,6 +44,7 @@ HEADLINES = {
     "embeddings": ("neighbours.*",),
     "early_exits": ("network", "exits.*.accuracy"),
     "cache_depth": ("test_accuracy",),
+    "photographs": ("seen.*.probabilities.*",),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""
 

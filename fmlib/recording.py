@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import joblib
 import torch
 
-from fmlib import data
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.records import (
@@ -197,13 +196,14 @@ def check_here(runs: list[Planned]) -> None:
 
     Raises:
         ValueError: a device that is not there, or files that are not the dataset's.
-        FileNotFoundError: a dataset that is not there.
+        FileNotFoundError: a dataset that is not there, or weights that a run begins with.
     """
     configs = [run.config for run in runs]
     for device in {config.device for config in configs}:
         check_device(device)
-    for needed in {(config.dataset, config.images_needed(), config.n_test) for config in configs}:
-        data.load(*needed)
+    needed = {(type(c), c.dataset, c.images_needed(), c.n_test): c for c in configs}
+    for config in needed.values():
+        config.check_data()
 
 
 def check_folders(runs: list[Planned], results: Path) -> None:

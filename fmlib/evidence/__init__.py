@@ -47,7 +47,7 @@ from fmlib.evidence.maps import (
     way_differences,
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
-from fmlib.evidence.seeing import map_convergence, moved_probability, seeing
+from fmlib.evidence.seeing import map_convergence, moved_probability, photographs, seeing
 from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "of_model",
     "of_way",
     "outcomes",
+    "photographs",
     "readings",
     "robustness",
     "rules",

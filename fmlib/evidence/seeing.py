@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from fmlib.evidence.reading import Rows, table_of
+from fmlib.experiments.photographs import Photograph
 from fmlib.experiments.seeing import AMOUNTS, SeeingRun, Seen
-from fmlib.records import RESULTS, Record
+from fmlib.records import RESULTS, Record, read_all
 
 NAME = "seeing"
 
@@ -67,3 +68,10 @@ def _moved(record: Record[SeeingRun, Seen]) -> Rows:
     for transformation, values in record.result.probability.items():
         for amount, value in zip(AMOUNTS[transformation], values, strict=True):
             yield {"transformation": transformation, "amount": amount, "probability": value}
+
+
+def photographs(results: Path = RESULTS, device: str = "cpu") -> tuple[Photograph, ...]:
+    """What ImageNet's network sees in two photographs, as recorded; nothing without a record."""
+    found = read_all("photographs", results).records.values()
+    looks = [record.result.seen for record in found if record.config.device == device]
+    return looks[0] if looks else ()

@@ -168,6 +168,15 @@ class RunConfig(Training):
         """The dataset; the last two that a process has read stay in its memory."""
         return _load(self.dataset, self.images_needed(), self.n_test, *self.arithmetic)
 
+    def check_data(self) -> None:
+        """Refuse, before any run starts, data that is not there; what is read is not kept.
+
+        Raises:
+            ValueError: files that are not the dataset's.
+            FileNotFoundError: a dataset that is not there.
+        """
+        data.load(self.dataset, self.images_needed(), self.n_test)
+
     @property
     def label(self) -> str:
         """A name for people, of letters, digits, dots and hyphens."""

@@ -35,6 +35,7 @@ from fmlib.experiments.feature_map_regularization import (
     WaysRun,
 )
 from fmlib.experiments.large_pictures import Pictures, PicturesRun
+from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
 from fmlib.models import DEEP_WIDTHS, Activation
@@ -305,6 +306,11 @@ def pictures_grid() -> list[RunConfig]:
     return [*grid, PicturesRun(start="imagenet", epochs=0, shown_epochs=(0,), seed=0)]
 
 
+def photographs_grid() -> list[RunConfig]:
+    """Chapter 06 on two photographs and ImageNet's network, once: nothing is drawn by a seed."""
+    return [PhotographsRun(seed=0, precision="float64")]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -322,4 +328,5 @@ EXPERIMENTS = {
     "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
     "seeing": Experiment(SeeingRun, Seen, seeing_grid),
     "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
+    "photographs": Experiment(PhotographsRun, Photographs, photographs_grid),
 }

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fmlib import evidence
+from fmlib.experiments.large_pictures import picture_of
+from fmlib.experiments.photographs import Photograph
 from fmlib.experiments.seeing import (
     AMOUNTS,
     Corresponding,
@@ -256,3 +258,44 @@ def recorded_probability(recorded: pd.DataFrame) -> None:
         if name == "rotation":
             ax.set_xticks([0, 90, 180, 270])
     axes[0].set(ylabel="probability of the true class", ylim=(0, 1))
+
+
+def photographs(seen: Sequence[Photograph]) -> None:
+    """Recorded: what ImageNet's network sees in photographs, two rows for each.
+
+    Above: the photograph with the receptive fields of what is projected, and the projections.
+    Below: the logit of the most probable class by the place of the grey square, and the patches.
+    """
+    columns = 1 + max((len(one.projections) for one in seen), default=0)
+    rows = image_grid(max(1, 2 * len(seen)), columns, 3.6 * len(seen) + 0.2)
+    for number, one in enumerate(seen):
+        upper, lower = rows[2 * number : 2 * number + 2]
+        _whole_photograph(upper[0], one)
+        _logit_by_place(lower[0], one)
+        upper[1].set_ylabel("projections", fontsize=9)
+        lower[1].set_ylabel("image patches", fontsize=9)
+        for place, found in enumerate(one.projections):
+            above, below = upper[place + 1], lower[place + 1]
+            show_image(above, picture_of(found.projection))
+            show_image(below, picture_of(found.patch))
+            above.set_title(f"{found.layer},\nmap {found.feature_map}", fontsize=9)
+            below.set_xlabel(f"{found.box.height}×{found.box.width} pixels", fontsize=9)
+            for ax in (above, below):
+                ax.spines[:].set(visible=True, color=COLOURS[place], linewidth=2)
+
+
+def _whole_photograph(ax: Axes, seen: Photograph) -> None:
+    picture = picture_of(seen.picture).permute(1, 2, 0).numpy()  # (H, W, 3)
+    ax.imshow(picture, extent=(0, seen.side, seen.side, 0))
+    for place, found in enumerate(seen.projections):
+        top, left, bottom, right = (min(max(at, 0), seen.side) for at in found.box.edges)
+        size = right - left, bottom - top
+        ax.add_patch(Rectangle((left, top), *size, fill=False, ec=COLOURS[place], lw=2))
+    ax.set_title(f"{wrapped(seen.classes[0], 16)}\n{100 * seen.probabilities[0]:.0f} %", fontsize=9)
+
+
+def _logit_by_place(ax: Axes, seen: Photograph) -> None:
+    drawn = ax.imshow(np.array(seen.occluded.logit), cmap="viridis")
+    bar = plt.colorbar(drawn, ax=ax, location="bottom", fraction=0.06, pad=0.04)
+    bar.set_label(wrapped(f"logit of {seen.classes[0]}", 24), fontsize=9)
+    bar.ax.tick_params(labelsize=8)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from fmlib import evidence
+from fmlib.experiments.photographs import Photograph
 from fmlib.experiments.seeing import (
     SMALL_MOVES,
     Corresponding,
@@ -180,3 +181,21 @@ def seeing_summary(
         (text, stated(_minus(recorded, "centre", "border"), 2, "+"), written(value, "+.2f"))
     )
     return summary([(name, "–", "–", known, ours) for name, known, ours in rows])
+
+
+def photographs(seen: Sequence[Photograph]) -> pd.DataFrame:
+    """Recorded: the classes of photographs, and what the grey square does to the first of them."""
+    rows = []
+    for one in seen:
+        named = zip(one.classes, one.probabilities, strict=True)
+        counts = one.occluded.predictions.items()
+        rows.append(
+            {
+                "Photograph": one.name,
+                "Most probable classes (%)": ", ".join(f"{n} {100 * p:.1f}" for n, p in named),
+                "Fall of the logit, centre hidden": written(one.occluded.centre, ".2f"),
+                "border hidden": written(one.occluded.border, ".2f"),
+                "Class named, at so many places": ", ".join(f"{n} {count}" for n, count in counts),
+            }
+        )
+    return pd.DataFrame(rows)
