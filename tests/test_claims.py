@@ -447,7 +447,7 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("rotation", R, turning(translation=0.8, scaling=0.8, rotation=0.7)),
     ("rotation", P, turning(translation=0.8, scaling=0.6, rotation=0.7)),
     ("rotation", P, turning(translation=0.6, scaling=0.8, rotation=0.7)),
-    ("rotation", U, turning(translation=0.7, scaling=0.7, rotation=0.7)),
+    ("rotation", U, turning(translation=0.75, scaling=0.75, rotation=0.75)),
     ("rotation", N, turning(translation=0.8, scaling=0.8, rotation=0.85)),
     ("localizes", R, seen(centre=1.0, border=0.9)),
     ("localizes", U, seen(centre=1.0, border=1.0)),
