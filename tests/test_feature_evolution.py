@@ -296,9 +296,7 @@ def test_a_recorded_course_has_the_numbers_of_the_live_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(evolution, "REGULARIZERS", {"small": STILL, "published": STILL})
-    run = EvolutionRun(
-        **TINY, course=course, seed=0, precision="float64", judge_epochs=1, starts=2
-    )
+    run = EvolutionRun(**TINY, course=course, seed=0, precision="float64", judge_epochs=1, starts=2)
     found, live = run.run(), trained[course]
     assert list(found.accuracies) == live.history.test_accuracies
     assert list(found.losses) == [epoch.loss for epoch in live.history.epochs]

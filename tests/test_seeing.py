@@ -209,7 +209,9 @@ def test_parts_are_hidden_in_five_images_of_their_garment(
         expected = garments.test_images[garments.test_labels == label][:5]
         assert torch.equal(images, expected)
         assert torch.equal(one.images, expected)
-        assert masks.flatten(1).sum(dim=1).tolist() == 5 * [one.part.box.height * one.part.box.width]
+        assert masks.flatten(1).sum(dim=1).tolist() == 5 * [
+            one.part.box.height * one.part.box.width
+        ]
         assert further == {"draws": 2, "together": True, "seed": 3, "fill": 0.0}
 
 

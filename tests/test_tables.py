@@ -10,8 +10,8 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import evidence, tables
-from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments import feature_evolution
+from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
 from fmlib.tables import adversarial_robustness, cells, skipping
