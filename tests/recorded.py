@@ -407,7 +407,7 @@ def evolution(
     columns |= {"variation": [LOOKS["variation"] * 2**epoch for epoch in epochs], **looks}
 
     def rows(regularizer: Regularizer) -> tuple[Looks, ...]:
-        own = columns | (published or {} if regularizer == "published" else {})
+        own = columns | dict(published or {} if regularizer == "published" else {})
         named = ({name: values[epoch] for name, values in own.items()} for epoch in epochs)
         return tuple(Looks.model_validate({"epoch": e, **one}) for e, one in enumerate(named))
 

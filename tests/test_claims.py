@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -221,20 +222,14 @@ def looking(*variations: tuple[float, ...], accuracies: tuple[float, ...] = (60,
 def last_looks(column: str, **courses: float) -> Make:
     """A number of the last pictures of each course; the first course's differs between seeds."""
 
+    def made(seed: int, course: Any, value: float) -> recorded.Made:
+        noise = JITTER[seed] / 100 * (course == next(iter(courses)))
+        looks: dict[str, Any] = {column: (0.1, 0.2, 0.3, value + noise)}
+        return recorded.evolution(seed, course, **looks)
+
     def make(results: Path) -> None:
-        first = next(iter(courses))
-        recorded.write_all(
-            [
-                recorded.evolution(
-                    seed,
-                    course,  # type: ignore[arg-type]
-                    **{column: (0.1, 0.2, 0.3, value + JITTER[seed] / 100 * (course == first))},
-                )
-                for seed in SEEDS
-                for course, value in courses.items()
-            ],
-            results,
-        )
+        pairs = [(seed, one) for seed in SEEDS for one in courses.items()]
+        recorded.write_all([made(seed, *one) for seed, one in pairs], results)
 
     return make
 
@@ -599,8 +594,9 @@ def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
 def test_a_course_in_which_nothing_changes_has_no_trend(column: str, tmp_path: Path) -> None:
     """As where every epoch names one class: its seed is left out."""
     looking((0.1, 0.2, 0.3))(tmp_path)
-    flat = {"accuracies": (25.0,) * 3} if column == "accuracy" else {"variation": (0.1,) * 4}
-    recorded.write_all([recorded.evolution(7, **flat)], tmp_path)  # type: ignore[arg-type]
+    same = {"accuracy": {"accuracies": (25.0,) * 3}, "variation": {"variation": (0.1,) * 4}}
+    flat: dict[str, Any] = same[column]
+    recorded.write_all([recorded.evolution(7, **flat)], tmp_path)
     judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "complexity")
     assert [m.found and (m.found.mean, m.found.n) for m in judged.measured] == [(1, 3), (1, 3)]
 

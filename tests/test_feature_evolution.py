@@ -260,7 +260,7 @@ def test_looks_by_hand() -> None:
         Gallery((5,), pictures[None], numbers[None], numbers[None] / 10), brighter_pixel()
     )
     assert (found.epoch, found.agreement) == (5, 75)
-    assert (found.activation, found.probability) == (3, pytest.approx(0.3))
+    assert [found.activation, found.probability] == pytest.approx([3, 0.3])
     sure = 1 / (1 + math.exp(-10))
     assert found.conviction == pytest.approx(100 * (3 * sure + 1 - sure) / 4)
     # Differences 1 to the right and 1 below of four pixels; deviation of one 1 and three 0.

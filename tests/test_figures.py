@@ -19,6 +19,7 @@ from matplotlib.text import Text
 from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
 from fmlib.experiments.exploration import OutlierRun
+from fmlib.experiments.feature_evolution import Shown
 from fmlib.experiments.feature_map_regularization import Row
 from fmlib.experiments.grids import MAP_WAYS
 from fmlib.figures.feature_evolution import square
@@ -789,7 +790,7 @@ def test_other_numbers_of_pictures_stand_row_by_row() -> None:
     assert square(levels[:1].reshape(1, 1, 1, 1)).shape == (1, 3, 3)
 
 
-def courses() -> list[looked.Shown]:
+def courses() -> list[Shown]:
     """Two courses, the first one with both regularizers."""
     return [looked.shown("scratch"), looked.shown("frozen", (70.0, 75.0))]
 

@@ -10,8 +10,9 @@ from torch import nn
 
 from fmlib import models, records
 from fmlib.experiments import large_pictures
+from fmlib.experiments.feature_evolution import LARGE
 from fmlib.experiments.grids import EXPERIMENTS
-from fmlib.experiments.large_pictures import LARGE, PUBLISHED_CLASSES, Pictures, PicturesRun, Start
+from fmlib.experiments.large_pictures import PUBLISHED_CLASSES, Pictures, PicturesRun, Start
 from fmlib.records import path_of
 from fmlib.visualization.activation_maximization import maximize
 from fmlib.visualization.units import Unit
@@ -79,7 +80,7 @@ def test_fine_tuning_starts_from_imagenets_weights(
 
     monkeypatch.setattr(large_pictures, "fit", fit)
     for start in ("fine-tuned", "scratch"):
-        tiny(folder, start, epochs=1, shown_epochs=(1,)).run()  # type: ignore[arg-type]
+        tiny(folder, start, epochs=1, shown_epochs=(1,)).run()
     given = whole.state_dict()
     tuned, scratch = started
     assert tuned["fc.bias"].shape == (2,)

@@ -244,7 +244,7 @@ def theirs(name: models.LargeName, weights: dict[str, Tensor], n_classes: int) -
     build = {"squeezenet": torchvision_models.squeezenet1_1, "vgg16": torchvision_models.vgg16}
     last = {"squeezenet": "classifier.1.", "vgg16": "classifier.6."}[name]
     with torch.device("meta"):
-        model = build[name](num_classes=n_classes)
+        model: nn.Module = build[name](num_classes=n_classes)
     named = {key.replace("fc.", last): value for key, value in weights.items()}
     model.load_state_dict(
         {key: value for key, value in named.items() if key[:6] != "scale."}, assign=True

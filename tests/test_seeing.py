@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fmlib import chapters, records
+from fmlib import chapters, data, records
 from fmlib.experiments import seeing
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.seeing import PARTS, Network, SeeingRun, SeeingSettings
@@ -16,7 +16,7 @@ from fmlib.records import path_of
 from fmlib.training import predict
 from fmlib.visualization.invariance import Invariance
 from fmlib.visualization.occlusion import OcclusionMaps, Response
-from fmlib.visualization.top_activations import Top
+from fmlib.visualization.top_activations import Top, top_activations
 from tests import made_up, toy
 
 TINY: dict[str, Any] = {
@@ -75,8 +75,8 @@ def test_purity_by_hand() -> None:
 def occluded(logits: list[list[float]], whole: float = 5.0) -> OcclusionMaps:
     """Logits by the square's place, and that of the image itself."""
     by_place = torch.tensor(logits)
-    answers = [Response(x, x, x, x) for x in (by_place, torch.tensor(whole))]
-    return OcclusionMaps(*answers, 0, "act3", 0, 8, 2, (32, 32))
+    places, image = (Response(x, x, x, x) for x in (by_place, torch.tensor(whole)))
+    return OcclusionMaps(places, image, 0, "act3", 0, 8, 2, (32, 32))
 
 
 def test_fall_by_hand() -> None:
@@ -174,8 +174,8 @@ def test_maps_by_epoch_show_the_strongest_image(settings: SeeingSettings, networ
     assert found.epochs == (0, 1, 2)
     assert found.projections.shape == found.images.shape == (3, 3, 32, 32)
     for epoch, image in zip(found.epochs, found.images, strict=True):
-        top = seeing.top_activations(network.snapshots.model(epoch), [images], "act1", [3], 1)
-        assert torch.equal(image, images[top.images.item()])  # type: ignore[call-overload]
+        top = top_activations(network.snapshots.model(epoch), [images], "act1", [3], 1)
+        assert torch.equal(image, images[top.images[0, 0]])
 
 
 def test_maps_converge_to_those_of_the_last_epoch(
@@ -201,7 +201,7 @@ def test_parts_are_hidden_in_five_images_of_their_garment(
     monkeypatch.setattr(seeing, "correspondence", note)
     monkeypatch.setattr(seeing, "fit", lambda *_: None)
     found = seeing.corresponding(settings, seed=3)
-    garments = seeing.data.load("fashion-mnist", 60, 1000, dtype=torch.float64)
+    garments = data.load("fashion-mnist", 60, 1000, dtype=torch.float64)
     assert [one.part for one in found] == list(PARTS)
     assert [layer for *_, layer, _ in hidden] == ["act3", "fc"] * len(PARTS)
     for one, (images, masks, _, further) in zip(found, hidden[::2], strict=True):
