@@ -594,8 +594,8 @@ def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
 def test_a_course_in_which_nothing_changes_has_no_trend(column: str, tmp_path: Path) -> None:
     """As where every epoch names one class: its seed is left out."""
     looking((0.1, 0.2, 0.3))(tmp_path)
-    same = {"accuracy": {"accuracies": (25.0,) * 3}, "variation": {"variation": (0.1,) * 4}}
-    flat: dict[str, Any] = same[column]
+    flat: dict[str, Any] = {"accuracies": (25.0,) * 3, "variation": (0.1,) * 4}
+    del flat["variation" if column == "accuracy" else "accuracies"]
     recorded.write_all([recorded.evolution(7, **flat)], tmp_path)
     judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "complexity")
     assert [m.found and (m.found.mean, m.found.n) for m in judged.measured] == [(1, 3), (1, 3)]
