@@ -133,6 +133,13 @@ _WEIGHTS = {
 }
 
 
+_NO_WEIGHTS = (
+    *(OSError, RuntimeError, pickle.UnpicklingError),  # no file of torch's
+    *(AttributeError, EOFError, LookupError, TypeError, ValueError),  # or something else in it
+)
+"""What reading a file may raise that is not a dictionary of tensors."""
+
+
 def imagenet_weights(name: str) -> dict[str, Tensor]:
     """torchvision's weights of a network trained on ImageNet, by name; never unpickled.
 
@@ -152,6 +159,7 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
     path = data_folder() / f"{file}.pth"
     if not path.is_file():
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             url = getattr(models, kind).DEFAULT.url
             torch.hub.download_url_to_file(url, str(path), progress=False)
         except (OSError, RuntimeError) as error:
@@ -161,9 +169,9 @@ def imagenet_weights(name: str) -> dict[str, Tensor]:
             ) from error
     try:
         weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} holds no weights ({error}); delete it") from error
-    return {key: value.float() for key, value in weights.items()}
+        return {key: value.float() for key, value in weights.items()}
+    except _NO_WEIGHTS as error:
+        raise ValueError(f"{path} holds no weights of a network; delete it") from error
 
 
 def check_name(name: str) -> str:

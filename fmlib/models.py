@@ -373,7 +373,7 @@ def imagenet(name: LargeName, dtype: torch.dtype = torch.float32) -> nn.Sequenti
     """`squeezenet` or `vgg16` with torchvision's weights for the 1,000 classes of ImageNet.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or a file with the weights of another network.
         FileNotFoundError: weights that are neither in `fmlib.data.data_folder()` nor to be
             downloaded.
     """
@@ -385,9 +385,12 @@ def imagenet(name: LargeName, dtype: torch.dtype = torch.float32) -> nn.Sequenti
     model = NETWORKS[name](dtype=dtype)
     named = {"squeezenet": ("classifier.1", "fc"), "vgg16": ("classifier.6", "fc")}[name]
     weights = {key.replace(*named): value for key, value in data.imagenet_weights(name).items()}
-    missing, _ = model.load_state_dict(weights, strict=False)
-    if unknown := [key for key in missing if not key.startswith("scale.")]:
-        raise ValueError(f"the weights of {name} lack {', '.join(unknown)}; delete the file")
+    own = {key: value.shape for key, value in model.state_dict().items() if key[:6] != "scale."}
+    if own != {key: value.shape for key, value in weights.items()}:
+        raise ValueError(
+            f"the file of the weights of {name} in {data.data_folder()} holds others; delete it"
+        )
+    model.load_state_dict(weights, strict=False)
     return model
 
 

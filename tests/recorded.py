@@ -1,8 +1,10 @@
 """Runs made by hand, of sizes that count as evidence: for the tests of what reads records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from fmlib.caching import RELEASED
 from fmlib.experiments.adversarial_robustness import (
@@ -34,6 +36,14 @@ from fmlib.experiments.exploration import (
     Exploration,
     ExplorationRun,
 )
+from fmlib.experiments.feature_evolution import (
+    REGULARIZERS,
+    Course,
+    EvolutionRun,
+    Looks,
+    RecordedCourse,
+    Regularizer,
+)
 from fmlib.experiments.feature_map_regularization import (
     Accuracy,
     FurtherTraining,
@@ -48,6 +58,16 @@ from fmlib.experiments.feature_map_regularization import (
     WayTrained,
 )
 from fmlib.experiments.grids import GENTLE, MAP_WAYS
+from fmlib.experiments.large_pictures import Pictures, PicturesRun, Start, png
+from fmlib.experiments.seeing import (
+    AMOUNTS,
+    PARTS,
+    FirstLayerFound,
+    PartFound,
+    SanityFound,
+    SeeingRun,
+    Seen,
+)
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
@@ -353,3 +373,112 @@ def undefined_losses(seed: int, base: bool = True) -> Made:
     ]
     config = UndefinedLossRun(activation="relu", seed=seed, **FULL)
     return "undefined_losses", config, Trials(trials=tuple(trials))
+
+
+LOOKS: dict[str, float] = {
+    "variation": 0.1,
+    "high_frequency": 0.5,
+    "compressed": 2000.0,
+    "contrast": 0.2,
+    "confusion": 0.3,
+    "activation": 5.0,
+    "probability": 0.6,
+    "agreement": 50.0,
+    "conviction": 40.0,
+}
+"""Numbers of the pictures that `evolution` has before training; each epoch doubles the first."""
+
+
+def evolution(
+    seed: int,
+    course: Course = "scratch",
+    accuracies: Sequence[float] = (60.0, 80.0, 90.0),
+    images: int = 4000,
+    published: Mapping[str, Sequence[float | None]] | None = None,
+    **looks: Sequence[float | None],
+) -> Made:
+    """A course whose pictures are made at every epoch; its accuracies and losses go by the seed.
+
+    `looks` are numbers by epoch, those before training first, `published` those of pictures as
+    published where they are others; total variation doubles with each epoch, the rest stays.
+    """
+    epochs = range(len(accuracies) + 1)
+    columns: dict[str, Sequence[float | None]] = {n: [v] * len(epochs) for n, v in LOOKS.items()}
+    columns |= {"variation": [LOOKS["variation"] * 2**epoch for epoch in epochs], **looks}
+
+    def rows(regularizer: Regularizer) -> tuple[Looks, ...]:
+        own = columns | dict(published or {} if regularizer == "published" else {})
+        named = ({name: values[epoch] for name, values in own.items()} for epoch in epochs)
+        return tuple(Looks.model_validate({"epoch": e, **one}) for e, one in enumerate(named))
+
+    config = EvolutionRun(
+        course=course, seed=seed, n_train=images, epochs=len(accuracies), shown_epochs=(*epochs,)
+    )
+    result = RecordedCourse(
+        accuracies=tuple(value + seed for value in accuracies),
+        losses=tuple(1 / epoch for epoch in epochs[1:]),
+        train_accuracy=95.0 + seed,
+        looks={name: rows(name) for name in REGULARIZERS},
+    )
+    return "feature_evolution", config, result
+
+
+def seeing(seed: int, **values: Any) -> Made:
+    """Numbers in favour of every claim, the accuracy plus the seed; `values` replace some.
+
+    Probabilities are 0.9 unchanged, 0.8 moved or scaled, 0.4 turned; in parts 20 % of the
+    output's features differ, 40 % in the last maps, 10 points more where places are random.
+    """
+    left = {"translation": 0.8, "scaling": 0.8, "rotation": 0.4}
+    parts = {"act3": PartFound(part=0.4, random=0.5), "fc": PartFound(part=0.2, random=0.3)}
+    result = Seen(
+        accuracies=(50.0, 80.0 + seed),
+        purity={"act1": 50.0, "act2": 60.0, "act3": 80.0},
+        purity_untrained={"act1": 45.0, "act2": 46.0, "act3": 47.0},
+        shown_epochs=(0, 4, 23),
+        convergence={"act1": (0.5, 0.9, 1.0), "act2": (0.2, 0.6, 1.0), "act3": (0.0, 0.5, 1.0)},
+        moved={name: {"act1": 0.9, "fc": 0.3} for name in AMOUNTS},
+        probability={
+            name: tuple(0.9 if amount == (name == "scaling") else left[name] for amount in amounts)
+            for name, amounts in AMOUNTS.items()
+        },
+        centre=3.0,
+        border=1.0,
+        activity=30.0,
+        activity_untrained=20.0,
+        parts={part.name: parts for part in PARTS},
+        first_layers={
+            "11x11, stride 4": FirstLayerFound(dead=20.0, midrange=40.0, aliased=90.0, accuracy=70),
+            "7x7, stride 2": FirstLayerFound(dead=5.0, midrange=50.0, aliased=60.0, accuracy=75),
+        },
+        sanity={
+            "gradient": SanityFound(layers={"fc": 0.6, "conv1": 0.1}, twin=0.5, edges=0.2),
+            "deconvnet": SanityFound(layers={"fc": 0.7, "conv1": 0.3}, twin=0.6, edges=-0.1),
+        },
+    )
+    return "seeing", SeeingRun(seed=seed), result.model_copy(update=values)
+
+
+def pictures(seed: int, start: Start = "scratch", epochs: tuple[int, ...] = (1, 2)) -> Made:
+    """Four classes at some epochs, each picture of one level; the accuracy is 50, 51, ... %.
+
+    Class k at the epoch in place e has the level (10 e + k) / 255; only seed 0 has pictures.
+    """
+    classes = range(4)
+    drawn = [
+        tuple(png(torch.full((3, 80, 80), (10 * place + number) / 255)) for number in classes)
+        for place in range(len(epochs))
+    ]
+    last = epochs[-1] if start != "imagenet" else 0
+    result = Pictures(
+        class_names=tuple("abcd"),
+        accuracies=tuple(50.0 + epoch for epoch in range(last)),
+        epochs=epochs,
+        activations=tuple((1.0, 2.0, 3.0, 6.0 + seed) for _ in epochs),
+        probabilities=tuple((0.25, 0.5, 0.75, 1.0) for _ in epochs),
+        variation=tuple(0.1 * (place + 1) for place in range(len(epochs))),
+        confusion=tuple(0.2 * (place + 1) for place in range(len(epochs))),
+        pictures=tuple(drawn) if seed == 0 else (),
+    )
+    config = PicturesRun(start=start, epochs=last, shown_epochs=epochs, seed=seed)
+    return "large_pictures", config, result

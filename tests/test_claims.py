@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from fmlib import chapters, claims, evidence, evidence_tables, published
 from fmlib.claims import feature_map_regularization
+from fmlib.experiments.grids import FEW_IMAGES
+from fmlib.experiments.seeing import AMOUNTS, PARTS, FirstLayerFound, PartFound
 from fmlib.verdicts import Verdict
 from tests import made_up, recorded
 
@@ -19,7 +22,8 @@ JITTER = (-0.1, 0.0, 0.1)
 
 
 def verdict(results: Path, name: str) -> Verdict:
-    return next(j.verdict for j in claims.judge(results=results) if j.claim.id == name)
+    chapter = next(claim.chapter for claim in claims.CLAIMS if claim.id == name)
+    return next(j.verdict for j in claims.judge(chapter, results) if j.claim.id == name)
 
 
 def runs(
@@ -179,6 +183,131 @@ def perturbed(clamp: float, gain: float, fgsm: float = 0, twin: float = 0, own: 
     return make
 
 
+def trained(**courses: tuple[float, ...]) -> Make:
+    """Courses with these accuracies by epoch."""
+
+    def make(results: Path) -> None:
+        for seed in SEEDS:
+            made = [
+                recorded.evolution(seed, course, [x + JITTER[seed] for x in accuracies])  # type: ignore[arg-type]
+                if course != "scratch"
+                else recorded.evolution(seed, "scratch", accuracies)
+                for course, accuracies in courses.items()
+            ]
+            recorded.write_all(made, results)
+
+    return make
+
+
+def looking(*variations: tuple[float, ...], accuracies: tuple[float, ...] = (60, 80, 90)) -> Make:
+    """Total variation by epoch of the pictures from scratch, a seed after the other.
+
+    One given is that of all seeds; a second one is that of their pictures as published.
+    """
+
+    def make(results: Path) -> None:
+        for seed in SEEDS:
+            small, published = variations[0], variations[-1]
+            if len(variations) == len(SEEDS):
+                small = published = variations[seed]
+            recorded.write_all(
+                [recorded.evolution(seed, accuracies=accuracies, variation=(0.0, *small),
+                                    published={"variation": (0.0, *published)})],
+                results,
+            )  # fmt: skip
+
+    return make
+
+
+def last_looks(column: str, **courses: float) -> Make:
+    """A number of the last pictures of each course; the first course's differs between seeds."""
+
+    def made(seed: int, course: Any, value: float) -> recorded.Made:
+        noise = JITTER[seed] / 100 * (course == next(iter(courses)))
+        looks: dict[str, Any] = {column: (0.1, 0.2, 0.3, value + noise)}
+        return recorded.evolution(seed, course, **looks)
+
+    def make(results: Path) -> None:
+        pairs = [(seed, one) for seed in SEEDS for one in courses.items()]
+        recorded.write_all([made(seed, *one) for seed, one in pairs], results)
+
+    return make
+
+
+def confused(few: float, many: float) -> Make:
+    """How much confusion rises from 0.2, at the best accuracy, to the end."""
+    return lambda results: recorded.write_all(
+        [
+            recorded.evolution(
+                seed, "scratch", (60.0, 90.0, 80.0), images,
+                confusion=(0.5, 0.4, 0.2, 0.2 + rise + JITTER[seed] / 100),
+            )
+            for seed in SEEDS
+            for images, rise in ((FEW_IMAGES, few), (4000, many))
+        ],
+        results,
+    )  # fmt: skip
+
+
+def seen(**values: object) -> Make:
+    """Looks at a network that differ in these values from those in favour of every claim."""
+    return lambda results: recorded.write_all(
+        [recorded.seeing(seed, **values) for seed in SEEDS], results
+    )
+
+
+def moving(translation: float, scaling: float) -> Make:
+    """Distances that the output moves; the first layer moves 0.5."""
+    apart = {"translation": translation, "scaling": scaling, "rotation": 0.1}
+    return seen(moved={name: {"act1": 0.5, "fc": fc} for name, fc in apart.items()})
+
+
+def turning(**left: float) -> Make:
+    """Probabilities that are left of 0.9 after each transformation."""
+    return seen(
+        probability={
+            name: tuple(0.9 if amount == (name == "scaling") else left[name] for amount in amounts)
+            for name, amounts in AMOUNTS.items()
+        }
+    )
+
+
+def hidden(output: float, last_maps: float) -> Make:
+    """How differently features change by random parts less by the part, of ones."""
+    found = {"fc": output, "act3": last_maps}
+    return seen(
+        parts={
+            part.name: {
+                layer: PartFound(part=0.4, random=0.4 + more + place * 1e-3)
+                for layer, more in found.items()
+            }
+            for place, part in enumerate(PARTS, -2)
+        }
+    )
+
+
+def first(accuracy: float, dead: float, midrange: float) -> Make:
+    """What the first layer of 7x7 filters has more than that of 11x11."""
+    large = {"accuracy": 70.0, "dead": 20.0, "midrange": 40.0, "aliased": 90.0}
+    more = {"accuracy": accuracy, "dead": dead, "midrange": midrange, "aliased": 0.0}
+    small = {name: value + more[name] for name, value in large.items()}
+    layers = {"11x11, stride 4": large, "7x7, stride 2": small}
+    return seen(first_layers={name: FirstLayerFound(**one) for name, one in layers.items()})
+
+
+def pure(last: float, untrained: float) -> Make:
+    """Purity of the last layer, and before training; that of the first is 50 %."""
+    return seen(
+        purity={"act1": 50.0, "act3": last}, purity_untrained={"act1": 90.0, "act3": untrained}
+    )
+
+
+def converging(early_first: float, early_last: float) -> Make:
+    """Correlations after four epochs; the first layer's maps begin at 0.5, the last's at 0."""
+    early = {"act1": (0.5, early_first, 1.0), "act3": (0.0, early_last, 1.0)}
+    return seen(convergence=early)
+
+
 ALWAYS, NEVER, ONCE = (True,) * 9, (False,) * 9, (True, *(False,) * 8)
 
 CASES: list[tuple[str, Verdict, Make]] = [
@@ -273,6 +402,59 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("robust", P, perturbed(0, 0, fgsm=20, twin=-5, own=-5)),
     ("robust", P, perturbed(0, 0, fgsm=20, twin=5, own=-5)),
     ("robust", N, perturbed(0, 0, fgsm=-20, twin=-5, own=-5)),
+    ("transfer", R, trained(scratch=(60, 80, 90), pretrained=(50, 81, 91))),
+    ("transfer", P, trained(scratch=(60, 80, 90), pretrained=(70, 81, 89))),
+    ("transfer", U, trained(scratch=(60, 80, 90), pretrained=(90, 80, 80))),
+    ("transfer", N, trained(scratch=(60, 80, 90), pretrained=(70, 79, 89))),
+    ("complexity", R, looking((0.1, 0.3, 0.4))),
+    ("complexity", P, looking((0.1, 0.3, 0.4), (0.4, 0.3, 0.1))),
+    ("complexity", U, looking((0.1, 0.3, 0.4), (0.4, 0.3, 0.1), (0.3, 0.1, 0.4))),
+    ("complexity", N, looking((0.4, 0.3, 0.1))),
+    # 89.5 % after the second epoch is within a point of the best, 90 %.
+    ("saturation", R, looking((0.5, 0.2, 0.21), accuracies=(60, 89.5, 90))),
+    ("saturation", U, looking((0.1, 0.2, 0.2), accuracies=(60, 89.5, 90))),
+    ("saturation", U, looking((0.1, 0.2, 0.3), accuracies=(60, 88.5, 90))),
+    ("saturation", N, looking((0.1, 0.2, 0.19), accuracies=(60, 89.5, 90))),
+    ("few-classes", R, last_looks("variation", harder=0.4, scratch=0.39, simplified=0.39)),
+    ("few-classes", P, last_looks("variation", harder=0.4, scratch=0.39, simplified=0.41)),
+    ("few-classes", P, last_looks("variation", harder=0.4, scratch=0.39)),
+    ("few-classes", N, last_looks("variation", harder=0.4, scratch=0.41, simplified=0.41)),
+    ("archetypal", R, last_looks("conviction", harder=41, scratch=40)),
+    ("archetypal", U, last_looks("conviction", harder=40, scratch=40)),
+    ("archetypal", N, last_looks("conviction", harder=39, scratch=40)),
+    ("feature-confusion", R, confused(few=0.1, many=0.1)),
+    ("feature-confusion", P, confused(few=0.1, many=-0.1)),
+    ("feature-confusion", P, confused(few=-0.1, many=0.1)),
+    ("feature-confusion", U, confused(few=0.0, many=0.0)),
+    ("feature-confusion", N, confused(few=-0.1, many=-0.1)),
+    ("specific-maps", R, pure(last=51.0, untrained=50.0)),
+    ("specific-maps", P, pure(last=51.0, untrained=52.0)),
+    ("specific-maps", U, pure(last=50.0, untrained=40.0)),
+    ("specific-maps", N, pure(last=49.0, untrained=40.0)),
+    # From 0.5 to 0.81 is 62 % of the way to 1.
+    ("lower-layers-first", R, converging(0.81, 0.61)),
+    ("lower-layers-first", U, converging(0.75, 0.5)),
+    ("lower-layers-first", N, converging(0.81, 0.63)),
+    ("invariance", R, moving(translation=0.4, scaling=0.4)),
+    ("invariance", P, moving(translation=0.4, scaling=0.6)),
+    ("invariance", P, moving(translation=0.6, scaling=0.4)),
+    ("invariance", N, moving(translation=0.6, scaling=0.6)),
+    ("rotation", R, turning(translation=0.8, scaling=0.8, rotation=0.7)),
+    ("rotation", P, turning(translation=0.8, scaling=0.6, rotation=0.7)),
+    ("rotation", P, turning(translation=0.6, scaling=0.8, rotation=0.7)),
+    ("rotation", U, turning(translation=0.75, scaling=0.75, rotation=0.75)),
+    ("rotation", N, turning(translation=0.8, scaling=0.8, rotation=0.85)),
+    ("localizes", R, seen(centre=1.0, border=0.9)),
+    ("localizes", U, seen(centre=1.0, border=1.0)),
+    ("localizes", N, seen(centre=0.9, border=1.0)),
+    ("correspondence", R, hidden(output=0.1, last_maps=-0.1)),
+    ("correspondence", N, hidden(output=-0.1, last_maps=0.1)),
+    ("first-layer", R, first(accuracy=1, dead=-1, midrange=1)),
+    ("first-layer", P, first(accuracy=-1, dead=-1, midrange=1)),
+    ("first-layer", P, first(accuracy=1, dead=1, midrange=1)),
+    ("first-layer", P, first(accuracy=1, dead=-1, midrange=-1)),
+    ("first-layer", U, first(accuracy=0, dead=0, midrange=0)),
+    ("first-layer", N, first(accuracy=-1, dead=1, midrange=-1)),
 ]  # fmt: skip
 
 
@@ -348,6 +530,7 @@ def test_published_numbers_behind_the_claims(tmp_path: Path) -> None:
     assert known["hits"] == [18_000, 20_373.1]
     assert known["regularize"] == [-0.95, -0.29, -1.81]
     assert known["better-test"] == [-3.79, -5.59, 1.1]
+    assert known["transfer"] == [9, 3]
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
@@ -405,6 +588,60 @@ def test_robustness_at_a_gentler_input_scale_is_context(tmp_path: Path) -> None:
         (-10, 2), (-40, 2), (-10, 2), (-10, 2)
     ]  # fmt: skip
     assert len(judged.records) == len(plain.records) + 2
+
+
+@pytest.mark.parametrize("column", ["accuracy", "variation"])
+def test_a_course_in_which_nothing_changes_has_no_trend(column: str, tmp_path: Path) -> None:
+    """As where every epoch names one class: its seed is left out."""
+    looking((0.1, 0.2, 0.3))(tmp_path)
+    flat: dict[str, Any] = {"accuracies": (25.0,) * 3, "variation": (0.1,) * 4}
+    del flat["variation" if column == "accuracy" else "accuracies"]
+    recorded.write_all([recorded.evolution(7, **flat)], tmp_path)
+    judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "complexity")
+    assert [m.found and (m.found.mean, m.found.n) for m in judged.measured] == [(1, 3), (1, 3)]
+
+
+def test_numbers_behind_claims_on_networks_looked_into(tmp_path: Path) -> None:
+    """From what `recorded.seeing` says; 0.5 to 0.9 is 80 % of the way, 0 to 0.5 is 50 %."""
+    seen()(tmp_path)
+    found = {
+        j.claim.id: [m.found and (round(m.found.mean, 9), m.role) for m in j.measured]
+        for j in claims.judge("what_feature_maps_see", tmp_path)
+    }
+    assert found == {
+        "specific-maps": [(30, "effect"), (33, "control")],
+        "lower-layers-first": [(30, "effect"), (80, "context"), (50, "context")],
+        "invariance": [(60, "effect"), (60, "effect")],
+        "rotation": [(40, "effect"), (40, "effect")],
+        "localizes": [(2, "effect"), (10, "context")],
+        "correspondence": [(10, "effect"), (10, "context")],
+        "first-layer": [(5, "effect"), (15, "effect"), (10, "effect")],
+    }
+
+
+def test_numbers_behind_claims_on_courses(tmp_path: Path) -> None:
+    """Total variation doubles from 0.1 to 0.8 in three epochs, to 1.6 in four."""
+    longer = (60.0, 80.0, 90.0, 90.5)
+    for seed in SEEDS:
+        made = [recorded.evolution(seed, accuracies=longer)]
+        made += [recorded.evolution(seed, "simplified"), recorded.evolution(seed, "frozen")]
+        made += [
+            recorded.evolution(seed, "pretrained", (70, 82.5)),
+            recorded.evolution(seed, "harder", longer, conviction=[60.0] * 5),
+        ]
+        recorded.write_all(made, tmp_path)
+    found = {
+        j.claim.id: [m.found and (round(m.found.mean, 9), m.role) for m in j.measured]
+        for j in claims.judge("feature_evolution", tmp_path)
+    }
+    assert found == {
+        "transfer": [(2.5, "effect"), (-8, "effect"), (-0.5, "context")],
+        "complexity": [(1, "effect"), (1, "control")],
+        "saturation": [(100, "effect"), (0.5, "context")],
+        "few-classes": [(0, "effect"), (800, "effect")],
+        "archetypal": [(20, "effect"), (40, "context")],
+        "feature-confusion": [None, (0, "effect"), None, (0, "context")],
+    }
 
 
 def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:

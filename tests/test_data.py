@@ -696,3 +696,83 @@ def test_at_most_256_classes(tmp_path: Path) -> None:
             (tmp_path / split / str(k)).mkdir(parents=True)
     with pytest.raises(ValueError, match="has 257 class folders; 256 is the most"):
         data.load(f"image-folder:{tmp_path}")
+
+
+# --- weights of networks -------------------------------------------------------------------
+
+
+def test_weights_are_read_from_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32, whatever they were stored in."""
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    weights = {"features.0.weight": torch.tensor([[1.5, -2.0]]).half(), "bias": torch.ones(2)}
+    for name, file in (("squeezenet", "squeezenet1_1.pth"), ("vgg16", "vgg16.pth")):
+        torch.save(weights, tmp_path / file)
+        found = data.imagenet_weights(name)
+        assert {key: value.tolist() for key, value in found.items()} == {
+            "features.0.weight": [[1.5, -2.0]],
+            "bias": [1.0, 1.0],
+        }
+        assert {value.dtype for value in found.values()} == {torch.float32}
+
+
+def test_absent_weights_are_downloaded_into_a_folder_that_may_be_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(url: str, path: str, *, progress: bool) -> None:
+        assert re.fullmatch(r"https://download\.pytorch\.org/.*squeezenet1_1-\w+\.pth", url)
+        assert not progress
+        torch.save({"bias": torch.ones(3)}, path)
+
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path / "new" / "folder"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    assert data.imagenet_weights("squeezenet")["bias"].tolist() == [1, 1, 1]
+    monkeypatch.setattr(torch.hub, "download_url_to_file", None)
+    assert data.imagenet_weights("squeezenet")["bias"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [URLError("no network"), OSError("full"), RuntimeError("hash")])
+def test_weights_that_cannot_be_had_are_named_with_the_remedy(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", mock.Mock(side_effect=error))
+    message = (
+        f"the weights of vgg16 are not in {tmp_path} and could not be downloaded; "
+        "put vgg16.pth there, or set FMLIB_DATA to a folder that has it"
+    )
+    with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+        data.imagenet_weights("vgg16")
+
+
+def _saved(value: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>not found</html>",
+        bytes(range(256)),
+        _saved({"bias": torch.ones(100)})[:-200],
+        _saved([torch.ones(2)]),
+        _saved({"bias": 3}),
+        _saved(Path("code")),
+    ],
+    ids=["empty", "text", "bytes", "cut off", "list", "no tensor", "object"],
+)
+def test_a_file_without_weights_is_refused(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing in it is run, either."""
+    path = tmp_path / "vgg16.pth"
+    path.write_bytes(content)
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    message = f"{path} holds no weights of a network; delete it"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        data.imagenet_weights("vgg16")

@@ -132,7 +132,9 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
     "read",
     [evidence.caching, evidence.further_training, evidence.robustness, evidence.attacks,
      evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
-     evidence.deciles, evidence.embeddings],
+     evidence.deciles, evidence.embeddings, evidence.evolution, evidence.evolution_looks,
+     evidence.large_networks, evidence.seeing, evidence.map_convergence,
+     evidence.moved_probability],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -318,3 +320,87 @@ def test_undefined_losses_say_what_had_no_base_model(tmp_path: Path) -> None:
     at = table[(table["learning_rate"] == 0.1) & (table["images"] == "maps before")]
     assert at["undefined"].tolist() == [True, None]
     assert table[table["images"] == "originals"]["undefined"].tolist()[:2] == [False, False]
+
+
+def test_courses_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.evolution(1), recorded.evolution(0, "harder", (40.0,))], tmp_path)
+    table = evidence.evolution(tmp_path)
+    scratch = table[table["course"] == "scratch"]
+    assert scratch["epoch"].tolist() == [1, 2, 3]
+    assert scratch["accuracy"].tolist() == [61, 81, 91]
+    assert scratch["loss"].tolist() == [1, 1 / 2, 1 / 3]
+    assert set(scratch["train_accuracy"]) == {96}
+    assert set(scratch["images"]) == {4000}
+    assert evidence.by_seed(table, "accuracy", course="harder") == {0: 40}
+
+
+def test_looks_of_courses_by_hand(tmp_path: Path) -> None:
+    """Small sizes count: all images of the chapter travel in the package."""
+    few = recorded.evolution(0, images=400, confusion=(None, 0.1, 0.2, 0.3), published={
+        "confusion": (0.9,) * 4
+    })  # fmt: skip
+    recorded.write_all([few, recorded.evolution(0, images=399)], tmp_path)
+    table = evidence.evolution_looks(tmp_path)
+    assert len(table) == 2 * 4
+    small = table[table["regularizer"] == "small"]
+    assert math.isnan(small["accuracy"].tolist()[0])
+    assert small["accuracy"].tolist()[1:] == [60, 80, 90]
+    assert small["variation"].tolist() == [0.1, 0.2, 0.4, 0.8]
+    assert evidence.outcomes(small, "confusion", epoch=0) == {0: None}
+    assert evidence.by_seed(table, "confusion", regularizer="published", epoch=3) == {0: 0.9}
+    assert list(table)[6:-1] == list(evidence.LOOKS)
+
+
+def test_large_networks_by_hand(tmp_path: Path) -> None:
+    """The last of two epochs; ImageNet's network was not trained."""
+    made = [recorded.pictures(0), recorded.pictures(4), recorded.pictures(0, "imagenet", (0,))]
+    recorded.write_all(made, tmp_path)
+    table = evidence.large_networks(tmp_path)
+    scratch = table[table["start"] == "scratch"]
+    assert evidence.by_seed(scratch, "accuracy") == {0: 51, 4: 51}
+    assert evidence.by_seed(scratch, "activation") == {0: 3, 4: 4}
+    assert evidence.by_seed(scratch, "probability") == {0: 0.625, 4: 0.625}
+    assert evidence.by_seed(scratch, "variation") == {0: 0.2, 4: 0.2}
+    assert evidence.by_seed(scratch, "confusion") == {0: 0.4, 4: 0.4}
+    assert evidence.outcomes(table, "accuracy", start="imagenet") == {0: None, 4: None}
+
+
+def test_large_pictures_are_those_of_the_first_seed(tmp_path: Path) -> None:
+    assert evidence.large_pictures(tmp_path) == {}
+    recorded.write_all([recorded.pictures(0), recorded.pictures(1, "fine-tuned")], tmp_path)
+    found = evidence.large_pictures(tmp_path)
+    assert {start: list(by_epoch) for start, by_epoch in found.items()} == {"scratch": [1, 2]}
+    last = found["scratch"][2]
+    assert last.shape == (4, 3, 80, 80)
+    levels = [one.unique().tolist() for one in last]
+    assert levels == [[pytest.approx((10 + number) / 255)] for number in range(4)]
+
+
+def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.seeing(0), recorded.seeing(1, centre=7.0)], tmp_path)
+    table = evidence.seeing(tmp_path)
+    found = {name: evidence.by_seed(rows, "value") for name, rows in table.groupby("quantity")}
+    known = {name: values[0] for name, values in found.items()}
+    assert found["accuracy"] == {0: 80, 1: 81}
+    assert found["centre"] == {0: 3, 1: 7}
+    assert (known["activity"], known["activity untrained"], known["border"]) == (30, 20, 1)
+    assert (known["purity act3"], known["purity untrained act3"]) == (80, 47)
+    assert (known["moved scaling act1"], known["moved rotation fc"]) == (0.9, 0.3)
+    assert (known["part left sleeve fc"], known["random toe act3"]) == (0.2, 0.5)
+    assert (known["dead 11x11, stride 4"], known["accuracy 7x7, stride 2"]) == (20, 75)
+    assert (known["gradient: conv1"], known["deconvnet: twin"]) == (0.1, 0.6)
+    assert known["deconvnet: edges"] == -0.1
+    assert len(found) == 5 + 2 * 3 + 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 4
+
+
+def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.seeing(0)], tmp_path)
+    table = evidence.map_convergence(tmp_path)
+    assert evidence.by_seed(table, "correlation", layer="act2", epoch=4) == {0: 0.6}
+    assert len(table) == 3 * 3
+    table = evidence.moved_probability(tmp_path)
+    chosen = partial(evidence.by_seed, table, "probability")
+    assert chosen(transformation="scaling", amount=1) == {0: 0.9}
+    assert chosen(transformation="rotation", amount=0) == {0: 0.9}
+    assert chosen(transformation="rotation", amount=180) == {0: 0.4}
+    assert len(table) == 11 + 7 + 12

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import seaborn as sns
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -18,9 +19,11 @@ from matplotlib.text import Text
 from fmlib import evidence, figures, published
 from fmlib.experiments.caching import Comparison
 from fmlib.experiments.exploration import OutlierRun
+from fmlib.experiments.feature_evolution import Shown
 from fmlib.experiments.feature_map_regularization import Row
 from fmlib.experiments.grids import MAP_WAYS
-from tests import recorded, results
+from fmlib.figures.feature_evolution import square
+from tests import looked, recorded, results
 
 
 @pytest.fixture(autouse=True)
@@ -762,3 +765,240 @@ def test_intervals_are_drawn_around_their_means() -> None:
 def test_a_table_of_something_else_is_refused() -> None:
     with pytest.raises(KeyError, match="condition"):
         figures.recorded_spread(pd.DataFrame({"batch_size": [4096]}))
+
+
+# --- chapters 05 and 06 ------------------------------------------------------------------
+
+
+def test_four_pictures_stand_clockwise_from_the_upper_left() -> None:
+    """Each picture has a white line about it."""
+    levels = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    found = square(levels.reshape(4, 1, 1, 1).expand(-1, 3, 2, 2))
+    assert found.shape == (3, 8, 8)
+    centres = found[:, [1, 1, 6, 6], [1, 6, 6, 1]]
+    assert torch.equal(centres, levels.expand(3, 4))
+    assert (found[:, 0] == 1).all()
+    assert (found[:, 3:5] == 1).all()
+
+
+def test_other_numbers_of_pictures_stand_row_by_row() -> None:
+    """Five fill a grid of two rows and three columns, but for the last place."""
+    levels = torch.arange(5) / 10
+    found = square(levels.reshape(5, 1, 1, 1))
+    assert found.shape == (1, 6, 9)
+    assert torch.equal(found[0, 1::3, 1::3].flatten(), torch.cat((levels, torch.ones(1))))
+    assert square(levels[:1].reshape(1, 1, 1, 1)).shape == (1, 3, 3)
+
+
+def courses() -> list[Shown]:
+    """Two courses, the first one with both regularizers."""
+    return [looked.shown("scratch"), looked.shown("frozen", (70.0, 75.0))]
+
+
+CLASSES = ("frog", "ship")
+LOOKED: list[tuple[Callable[[], None], list[str], list[str], list[str]]] = [
+    (
+        lambda: figures.evolution({"small": looked.gallery((0, 1, 3)), "b": looked.gallery((0,))}),
+        ["before", "epoch 1", "epoch 3", "before", "", ""],
+        ["small", "", "", "b", "", ""],
+        [],
+    ),
+    (
+        lambda: figures.last_pictures(courses(), CLASSES, "small"),
+        [*CLASSES, "", ""],
+        ["from scratch", "", "pretrained,\nconvolutions\nfrozen", ""],
+        [],
+    ),
+    (
+        lambda: figures.course_accuracy([*courses(), looked.shown("harder")]),
+        [""],
+        ["validation accuracy (%)"],
+        ["from scratch", "pretrained, convolutions frozen"],
+    ),
+    (
+        lambda: figures.looks_by_epoch({"small": [], "published": []}, ["variation", "conviction"]),
+        ["total variation", "judge's probability (%)"],
+        ["", ""],
+        ["for small pictures", "as published"],
+    ),
+    (
+        lambda: figures.top_nine(looked.maps(), CLASSES),
+        ["map 2: 9 of 9 frog", "map 0: 5 of 9 frog", "", ""] * 2,
+        [
+            *("act1\nprojections", "", "image patches", ""),
+            *("act3\nprojections", "", "image patches", ""),
+        ],
+        [],
+    ),
+    (
+        lambda: figures.map_evolution([looked.map_by_epoch()]),
+        ["before", "epoch 1", "", ""],
+        ["act1,\nmap 7", "", "its image", ""],
+        [],
+    ),
+    (
+        lambda: figures.convergence(looked.network(), {"act1": [0.5, 1.0], "act3": [0.1, 1.0]}),
+        [""],
+        ["correlation with the last epoch"],
+        ["act1", "act3"],
+    ),
+    (
+        lambda: figures.invariance(looked.invariances()),
+        [""] * 6,
+        ["distance, different\nimages = 1", "", "", "probability of\nthe true class", "", ""],
+        ["act1", "fc"],
+    ),
+    (
+        lambda: figures.parts(looked.corresponding()),
+        [
+            *("T-shirt/top:\nleft sleeve", "Pullover:\ncollar", "Trouser: left\nleg"),
+            *("Ankle boot:\nshaft", "Sneaker: toe"),
+        ],
+        [""] * 5,
+        [],
+    ),
+    (
+        lambda: figures.correspondence(looked.corresponding()),
+        ["act3", "fc"],
+        ["Hamming distance\n(share of features)", ""],
+        ["random places, one draw each", "the part"],
+    ),
+    (lambda: figures.first_filters(looked.first_layers()), [""] * 16, [""] * 16, []),
+    (
+        lambda: figures.sanity(looked.sanity()),
+        [""],
+        ["rank correlation with\nthe trained network"],
+        ["gradient", "deconvnet"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("figure", "titles", "labels", "quantities"), LOOKED)
+def test_figures_of_the_new_chapters_say_what_they_show(
+    figure: Callable[[], None], titles: list[str], labels: list[str], quantities: list[str]
+) -> None:
+    axes = draw(figure)
+    assert [ax.get_title() for ax in axes] == titles
+    assert [ax.get_ylabel() for ax in axes] == labels
+    assert legends(axes) == ([quantities] if quantities else [])
+
+
+def test_occlusion_stands_beside_the_image_with_the_classes_predicted() -> None:
+    axes = draw(
+        lambda: figures.occlusion(results.images(2, 3, 8, 8), looked.occluded(), results.EVIL)
+    )
+    titles = [ax.get_title() for ax in axes[:5]]
+    assert titles[0] == "image"
+    assert titles[2:] == ["logit", "probability", "predicted class"]
+    assert all(ax.get_ylabel() for ax in axes[:10:5])
+    [names] = legends(axes)
+    assert len(names) == 2
+    assert "\\$" in names[1]
+    predicted = np.asarray(axes[4].images[0].get_array())
+    assert (predicted[0, 0] == axes[4].lines[0].get_color()).all()
+    assert (predicted[1, 1] == axes[4].lines[1].get_color()).all()
+
+
+def test_filters_of_both_networks_stand_under_their_sizes() -> None:
+    draw(lambda: figures.first_filters(looked.first_layers()))
+    titles = [part.get_suptitle() for part in plt.gcf().subfigs]
+    assert titles == ["11×11, stride 4", "7×7, stride 2"]
+
+
+def test_checked_layers_stand_in_order_and_the_twin_beside() -> None:
+    [ax] = draw(lambda: figures.sanity(looked.sanity()))
+    names = [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()]
+    assert names == ["none", "fc", "conv1 and above", "another network"]
+    first, twin = (np.asarray(line.get_xydata()).tolist() for line in ax.lines[:2])
+    assert first == [[0, 1], [1, 0.6], [2, 0.1]]
+    assert twin == [[3.2, 0.5]]
+
+
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of what chapters 05 and 06 record."""
+    path = tmp_path_factory.mktemp("looks")
+    for seed in range(2):
+        made = [recorded.evolution(seed), recorded.evolution(seed, images=400)]
+        made += [recorded.evolution(seed, "harder"), recorded.seeing(seed)]
+        recorded.write_all([*made, recorded.pictures(seed)], path)
+    return path
+
+
+def overfitting(path: Path) -> None:
+    epochs, found = evidence.evolution(path), evidence.evolution_looks(path)
+    figures.recorded_overfitting(epochs[epochs["images"] == 400], found[found["images"] == 400])
+
+
+def at_full_size(path: Path) -> pd.DataFrame:
+    found = evidence.evolution_looks(path)
+    return found[found["images"] == 4000]
+
+
+LOOKS_RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
+    (
+        lambda path: figures.recorded_course_accuracy(
+            evidence.evolution(path),
+            4000,
+            {"scratch": published.PUNJABI_TABLE1, "pretrained": published.PUNJABI_TABLE2},
+        ),
+        ["from scratch, n = 2", "pretrained on other classes"],
+        ["from scratch", "published (VGG-16)"],
+    ),
+    (
+        lambda path: figures.recorded_looks(at_full_size(path), ["variation", "confusion"]),
+        ["total variation", "confusion (correlation)"],
+        [figures.NAMES[c] for c in ("scratch", "pretrained", "frozen", "harder", "simplified")],
+    ),
+    (overfitting, ["n = 2", ""], ["for small pictures", "as published"]),
+    (
+        lambda path: figures.recorded_pictures(evidence.large_pictures(path)),
+        ["epoch 1", "epoch 2"],
+        [],
+    ),
+    (
+        lambda path: figures.recorded_convergence(evidence.map_convergence(path)),
+        ["n = 2"],
+        ["act1", "act2", "act3"],
+    ),
+    (
+        lambda path: figures.recorded_probability(evidence.moved_probability(path)),
+        ["", "", ""],
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("figure", "titles", "quantities"), LOOKS_RECORDED)
+def test_recorded_looks_say_what_they_show(
+    figure: Callable[[Path], None], titles: list[str], quantities: list[str], looks: Path
+) -> None:
+    axes = draw(lambda: figure(looks))
+    assert [ax.get_title() for ax in axes] == titles
+    assert (legends(axes) or [[]])[0] == quantities
+    assert axes[0].get_ylabel() or axes[0].get_title()
+
+
+@pytest.mark.parametrize("figure", [figure for figure, *_ in LOOKS_RECORDED])
+def test_without_records_of_looks_nothing_fails(
+    figure: Callable[[Path], None], tmp_path: Path
+) -> None:
+    draw(lambda: figure(tmp_path))
+
+
+def test_recorded_probabilities_stand_at_their_amounts(looks: Path) -> None:
+    axes = draw(lambda: figures.recorded_probability(evidence.moved_probability(looks)))
+    drawn = [dict(np.asarray(ax.lines[0].get_xydata()).tolist()) for ax in axes]
+    assert (drawn[0][0], drawn[0][8]) == (0.9, 0.8)
+    assert (drawn[1][1], drawn[1][0.5]) == (0.9, 0.8)
+    assert (drawn[2][0], drawn[2][180]) == pytest.approx((0.9, 0.4))
+    assert [ax.get_xlabel() for ax in axes] == [
+        *("moved down by (pixels)", "enlarged by the factor", "turned by (degrees)"),
+    ]
+
+
+def test_published_accuracies_are_stars(looks: Path) -> None:
+    printed = {"scratch": published.PUNJABI_TABLE1, "pretrained": published.PUNJABI_TABLE2}
+    axes = draw(lambda: figures.recorded_course_accuracy(evidence.evolution(looks), 4000, printed))  # type: ignore[arg-type]
+    for ax, values in zip(axes, printed.values(), strict=True):
+        assert points(ax, 12) == [*values.items()]

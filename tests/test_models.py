@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fmlib import models
+from fmlib import data, models
 from fmlib.models import (
     base_cnn,
+    class_layer,
     compact_cnn,
     deep_cnn,
     fashion_cnn,
@@ -18,8 +20,14 @@ from fmlib.models import (
     multiply_adds,
     parameter_count,
     scale_layer,
+    squeezenet,
+    vgg16,
+    with_weights,
 )
 from tests import toy
+
+# isort: split
+from torchvision import models as torchvision_models
 
 
 def test_layer_table_of_base_cnn() -> None:
@@ -190,6 +198,9 @@ def test_default_scales_of_the_networks() -> None:
         ),
         (deep_cnn, {"image_shape": (3, 32, 15)}, "images are 32x15; deep_cnn needs at least 16x16"),
         (base_cnn, {"activation": "tanh"}, "activation 'tanh' is not known; choose one of"),
+        (squeezenet, {"image_shape": (3, 31, 64)}, "images are 3x31x64; squeezenet needs three"),
+        (squeezenet, {"image_shape": (1, 64, 64)}, "images are 1x64x64; squeezenet needs three"),
+        (vgg16, {"image_shape": (3, 64, 31)}, "3x64x31; vgg16 needs three channels and at least"),
         (scale_layer, {"input_scale": "256"}, "input_scale '256' is not known; choose one of 255"),
         (scale_layer, {"input_scale": "standardized"}, "'standardized' needs images"),
     ],
@@ -223,3 +234,185 @@ def test_pooling_is_pytorchs_in_every_layout(layout: torch.memory_format) -> Non
 @pytest.mark.parametrize(("dtype", "size"), [(torch.float32, 64), (torch.float64, 32)], ids=str)
 def test_chunks_hold_equally_many_bytes(dtype: torch.dtype, size: int) -> None:
     assert models.chunk_size(torch.zeros(1, dtype=dtype)) == size
+
+
+# --- large networks, and weights from elsewhere --------------------------------------------
+
+
+def theirs(name: models.LargeName, weights: dict[str, Tensor], n_classes: int) -> nn.Module:
+    """torchvision's network with these weights, by our names; they are shared, not copied."""
+    build = {"squeezenet": torchvision_models.squeezenet1_1, "vgg16": torchvision_models.vgg16}
+    last = {"squeezenet": "classifier.1.", "vgg16": "classifier.6."}[name]
+    with torch.device("meta"):
+        model: nn.Module = build[name](num_classes=n_classes)
+    named = {key.replace("fc.", last): value for key, value in weights.items()}
+    model.load_state_dict(
+        {key: value for key, value in named.items() if key[:6] != "scale."}, assign=True
+    )
+    return model.eval()
+
+
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels, as torchvision's documentation gives them."""
+
+
+def normalized(images: Tensor) -> Tensor:
+    """Images as torchvision's networks are fed."""
+    mean, deviation = (images.new_tensor(v).reshape(3, 1, 1) for v in (MEAN, DEVIATION))
+    return (images - mean) / deviation
+
+
+def colour_images(count: int, size: int) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_squeezenet_is_torchvisions_without_its_last_relu() -> None:
+    model, images = squeezenet((3, 64, 64), 7, seed=2).eval(), colour_images(2, 64)
+    expected: Any = theirs("squeezenet", model.state_dict(), 7)
+    with torch.no_grad():
+        found, with_relu = model(images), expected(normalized(images))
+        expected.classifier[2] = nn.Identity()
+        logits = expected(normalized(images))
+    assert torch.allclose(found, logits.log_softmax(dim=1), atol=1e-5)
+    assert not torch.allclose(with_relu, logits, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def large() -> nn.Sequential:
+    """VGG-16, once for all tests that need one: it takes half a gigabyte."""
+    return vgg16(seed=1).eval()
+
+
+def test_vgg16_is_torchvisions(large: nn.Sequential) -> None:
+    images = colour_images(1, 32)
+    expected = theirs("vgg16", large.state_dict(), 1000)
+    with torch.no_grad():
+        logits = expected(normalized(images))
+        assert torch.allclose(large(images), logits.log_softmax(dim=1), atol=1e-5)
+
+
+def test_parameter_counts_of_large_networks(large: nn.Sequential) -> None:
+    """SqueezeNet has 50 times fewer weights than AlexNet's 61 million; VGG-16's are published."""
+    fire = [(64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128), (256, 48, 192)]
+    fire += [(384, 48, 192), (384, 64, 256), (512, 64, 256)]
+    counts = [i * s + s + s * e + e + 9 * s * e + e for i, s, e in fire]
+    assert parameter_count(squeezenet()) == 9 * 3 * 64 + 64 + sum(counts) + 513 * 1000 == 1_235_496
+    assert parameter_count(squeezenet(n_classes=4)) == 1_235_496 - 513 * 996
+    assert parameter_count(large) == 138_357_544
+
+
+def test_large_networks_end_in_one_number_per_class() -> None:
+    model = squeezenet((3, 32, 48), 5, dtype=torch.float64)
+    table = layer_table(model.eval(), (3, 32, 48))
+    assert [row.name for row in table] == [
+        *("scale", "features", "dropout", "fc", "pool", "flatten", "log_softmax"),
+    ]
+    assert table[-1].shape == (5,)
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float64}
+
+
+def test_seed_decides_the_weights_of_squeezenet_alone() -> None:
+    before = torch.random.get_rng_state()
+    first = toy.snapshot(squeezenet(n_classes=2, seed=3))
+    assert toy.unchanged(squeezenet(n_classes=2, seed=3), first)
+    assert not toy.unchanged(squeezenet(n_classes=2, seed=4), first)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_class_layer_is_the_last_with_weights(large: nn.Sequential) -> None:
+    assert [class_layer(build()) for build in (base_cnn, fashion_cnn, deep_cnn, compact_cnn)] == [
+        *("fc2", "fc3", "fc2", "fc"),
+    ]
+    assert class_layer(squeezenet(n_classes=2)) == class_layer(large) == "fc"
+    assert class_layer(nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ReLU())) == "0.0"
+    with pytest.raises(ValueError, match="no layer with weights, and so none of logits"):
+        class_layer(nn.Sequential(nn.ReLU()))
+
+
+def test_with_weights_copies_all_but_the_last_layer_and_the_scale() -> None:
+    images = torch.cat([toy.random_images(4, seed=seed, size=8) for seed in range(3)], dim=1)
+    other = compact_cnn(
+        (3, 8, 8), 6, seed=1, dtype=torch.float64,
+        scale=scale_layer("standardized", torch.float64, images),
+    )  # fmt: skip
+    model = compact_cnn((3, 8, 8), 4, seed=2, dtype=torch.float64)
+    before, given = toy.snapshot(model), toy.snapshot(other)
+    assert with_weights(model, other.state_dict()) is model
+    for name, value in model.state_dict().items():
+        own = name.startswith(("fc.", "scale."))
+        assert torch.equal(value, before[name] if own else given[name]), name
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    assert toy.unchanged(other, given)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            lambda: compact_cnn((1, 8, 8)),
+            "layer conv1.weight has (24, 3, 3, 3) numbers, they (24, ",
+        ),
+        (lambda: base_cnn((3, 16, 16)), "layer conv1.weight has (24, 3, 3, 3) numbers, they (15, "),
+        (lambda: nn.Linear(2, 2), "layer conv1.weight has (24, 3, 3, 3) numbers, they have none"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(other: Callable[[], nn.Module], message: str) -> None:
+    model = compact_cnn((3, 8, 8))
+    with pytest.raises(ValueError, match=re.escape(f"the weights given do not fit: {message}")):
+        with_weights(model, other().state_dict())
+
+
+def by_their_names(model: nn.Module, last: str) -> dict[str, Tensor]:
+    """The weights of a large network of ours by torchvision's names."""
+    weights = model.state_dict().items()
+    return {key.replace("fc.", last): value for key, value in weights if key[:6] != "scale."}
+
+
+def test_imagenet_squeezenet_has_the_weights_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may lie there in half precision."""
+    source = squeezenet(seed=5)
+    weights = {k: v.half() for k, v in by_their_names(source, "classifier.1.").items()}
+    torch.save(weights, tmp_path / "squeezenet1_1.pth")
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    found = models.imagenet("squeezenet", torch.float64).state_dict()
+    assert {value.dtype for value in found.values()} == {torch.float64}
+    for name, value in source.state_dict().items():
+        rounded = value if name.startswith("scale.") else value.half()
+        assert torch.allclose(found[name], rounded.double(), rtol=1e-6), name
+
+
+def test_imagenet_vgg16_takes_torchvisions_names(
+    large: nn.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = by_their_names(large, "classifier.6.")
+    with torch.device("meta"):
+        assert weights.keys() == torchvision_models.vgg16().state_dict().keys()
+    monkeypatch.setitem(models.NETWORKS, "vgg16", lambda **_: large)
+    monkeypatch.setattr(data, "imagenet_weights", lambda name: weights)
+    assert models.imagenet("vgg16") is large
+
+
+@pytest.mark.parametrize("spoil", ["less", "more", "other size"])
+def test_weights_of_another_network_are_refused(
+    spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = by_their_names(squeezenet(), "classifier.1.")
+    first = next(iter(weights))
+    if spoil == "less":
+        del weights[first]
+    else:
+        weights["features.0.more" if spoil == "more" else first] = torch.zeros(2)
+    torch.save(weights, tmp_path / "squeezenet1_1.pth")
+    monkeypatch.setenv("FMLIB_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match=r"^the file of the weights of squeezenet in .* others; "):
+        models.imagenet("squeezenet")
+
+
+def test_small_networks_have_no_imagenet_weights() -> None:
+    name: Any = "compact_cnn"
+    with pytest.raises(ValueError, match="weights of 'compact_cnn'; choose one of squeezenet, vgg"):
+        models.imagenet(name)

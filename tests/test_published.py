@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from fmlib import published
-from fmlib.published import FIG7, FIG8, FIG9, FIG10
+from fmlib.published import FIG7, FIG8, FIG9, FIG10, PUNJABI_TABLE1, PUNJABI_TABLE2
 
 SIZES = FIG8.index.tolist()
 
@@ -86,3 +86,21 @@ def test_cached_training_was_slower_in_the_log(size: int) -> None:
 def test_at_batch_32_most_cached_epochs_skipped_nothing() -> None:
     assert (log(32, "cached")["hits"] == 0).sum() == 6
     assert all((log(size, "cached")["hits"] > 0).all() for size in SIZES[3:])
+
+
+def test_only_epochs_after_which_the_accuracy_had_risen_are_printed() -> None:
+    """But for the last one of the pretrained network, which shows that it overfits."""
+    scratch, pretrained = list(PUNJABI_TABLE1.values()), list(PUNJABI_TABLE2.values())
+    assert scratch == sorted(set(scratch))
+    assert pretrained[:-1] == sorted(pretrained[:-1])
+    assert pretrained[-1] == scratch[-1] == 93
+    for table in (PUNJABI_TABLE1, PUNJABI_TABLE2):
+        assert list(table) == sorted(table)
+        assert all(50 < value < 100 for value in table.values())
+
+
+def test_pretrained_is_ahead_from_the_second_epoch_on() -> None:
+    assert [PUNJABI_TABLE2[epoch] > PUNJABI_TABLE1[epoch] for epoch in (1, 2, 6, 8)] == [
+        *(False, True, True, True),
+    ]
+    assert max(PUNJABI_TABLE2.values()) - max(PUNJABI_TABLE1.values()) == 3

@@ -10,12 +10,13 @@ import pytest
 from IPython.display import Markdown
 
 from fmlib import evidence, tables
+from fmlib.experiments import feature_evolution
 from fmlib.experiments.adversarial_robustness import VICTIMS
 from fmlib.experiments.caching import MissingClass, Reading
 from fmlib.experiments.feature_map_regularization import WayRun
 from fmlib.tables import adversarial_robustness, cells, skipping
 from fmlib.tables.feature_map_regularization import SETS
-from tests import recorded, results
+from tests import looked, recorded, results
 
 DASH, EVIL = "–", results.EVIL[0]
 NOWHERE = Path("no such folder")
@@ -1056,3 +1057,187 @@ def test_robustness_summary(tmp_path: Path) -> None:
         DASH, f"−10.0{lost}",
     ]  # fmt: skip
     assert set(table["This run"]) == {"−10.0, n = 1"}
+
+
+# --- chapters 05 and 06 ------------------------------------------------------------------
+
+
+def test_evolution_accuracy_beside_the_printed_epochs(tmp_path: Path) -> None:
+    recorded.write_all([recorded.evolution(0), recorded.evolution(2)], tmp_path)
+    epochs = evidence.evolution(tmp_path)
+    shown = [looked.shown("scratch"), looked.shown("pretrained")]
+    table = tables.evolution_accuracy("scratch", epochs, 4000, shown)
+    assert list(table) == ["Epoch", "Published", "Recorded, n = 2", "This run"]
+    assert table.to_numpy().tolist()[:3] == [
+        ["1", "60", "61.0 (60.0 to 62.0)", "60.0"],
+        ["2", "80", "81.0 (80.0 to 82.0)", "80.0"],
+        ["4", "83", DASH, DASH],
+    ]
+    other = tables.evolution_accuracy("pretrained", epochs, 4000, [])
+    assert rows(other, "Epoch", "Published", "Recorded, n = 0", "This run")[0] == [
+        *("1", "59", DASH, DASH),
+    ]
+
+
+def test_courses() -> None:
+    table = tables.courses([looked.shown("frozen")])
+    assert table.to_numpy().tolist() == [
+        ["pretrained, convolutions frozen", "2", "100", "95.0", "80.0"]
+    ]
+
+
+def test_what_pictures_reach() -> None:
+    looks = [dict(recorded.LOOKS, epoch=0), dict(recorded.LOOKS, epoch=3, high_frequency=None)]
+    found = [feature_evolution.Looks.model_validate(one) for one in looks]
+    table = tables.reached({"published": found})
+    assert table.to_numpy().tolist() == [
+        ["as published", "0", "5.0", "0.60", "0.200", "0.100", "50"],
+        ["as published", "3", "5.0", "0.60", "0.200", "0.100", DASH],
+    ]
+
+
+def test_judgements_before_and_after_training(tmp_path: Path) -> None:
+    """Before, the second class's picture is taken for the first; runs on few images stand apart."""
+    agreement = (10.0, 20.0, 30.0, 40.0)
+    few = recorded.evolution(0, images=400, agreement=agreement)
+    recorded.write_all([recorded.evolution(s) for s in (0, 1)] + [few], tmp_path)
+    looks = evidence.evolution_looks(tmp_path)
+    table = tables.judgements([looked.shown("scratch")], looked.judging(), looks)
+    assert rows(table, "Regularizer", "Epoch", "Recorded: agrees (%)", "probability (%)") == [
+        [name, epoch, "50.0 (50.0 to 50.0), n = 2", probability]
+        for name in ("for small pictures", "as published")
+        for epoch, probability in (("before", "50"), ("2", "100"))
+    ]
+    assert table["This run: agrees (%)"].tolist()[:2] == [
+        "50 (7 to 93), 4 pictures",
+        "100 (40 to 100), 4 pictures",
+    ]
+    nothing = tables.judgements(
+        [looked.shown("harder")], looked.judging(), evidence.evolution_looks(NOWHERE)
+    )
+    assert nothing["Recorded: agrees (%)"].tolist() == [DASH, DASH]
+
+
+def test_recorded_complexity(tmp_path: Path) -> None:
+    """Total variation doubles three times from 0.1; courses without records have dashes."""
+    recorded.write_all([recorded.evolution(seed) for seed in (0, 1)], tmp_path)
+    table = tables.recorded_complexity(evidence.evolution_looks(tmp_path))
+    assert list(table) == [
+        *("Course", "Regularizer", "n", "total variation", "high frequencies (%)"),
+        *("compressed (bytes)", "confusion", "judge's probability (%)"),
+    ]
+    numbers = [0.8, 50.0, 2000, 0.3, 40.0]
+    forms = (".3f", ".1f", ",.0f", ".2f", ".1f")
+    written = [format(value, form) for value, form in zip(numbers, forms, strict=True)]
+    assert table.to_numpy().tolist()[0] == [
+        *("from scratch", "for small pictures", "2"),
+        *(f"{text} ({text} to {text})" for text in written),
+    ]
+    assert table.to_numpy().tolist()[-1][2:] == ["0", *[DASH] * 5]
+    assert len(table) == 5 * 2
+
+
+def test_evolution_summary(tmp_path: Path) -> None:
+    recorded.write_all([recorded.evolution(0), recorded.evolution(1, images=400)], tmp_path)
+    shown = [looked.shown("scratch", (85.0, 80.0)), looked.shown("harder")]
+    table = tables.evolution_summary(shown, looked.judging(), evidence.evolution(tmp_path), 4000)
+    found = rows(table, "Quantity", "Published", "Recorded", "This run")
+    assert found[:2] == [
+        ["best validation accuracy, from scratch (%)", "93", "90.0, n = 1", "85.0"],
+        ["best validation accuracy, pretrained on other classes (%)", "96", DASH, DASH],
+    ]
+    assert [row[1:] for row in found[2:]] == [[DASH, DASH, "100"]] * 2
+    assert set(table["Authors' log"]) == {DASH}
+
+
+def test_recorded_large(tmp_path: Path) -> None:
+    recorded.write_all([recorded.pictures(0), recorded.pictures(0, "imagenet", (0,))], tmp_path)
+    table = tables.recorded_large(evidence.large_networks(tmp_path))
+    assert sorted(table.to_numpy().tolist()) == [
+        ["imagenet", "1", DASH, "3.0", "0.62", "0.100", "0.20"],
+        ["scratch", "1", "51.0", "3.0", "0.62", "0.200", "0.40"],
+    ]
+    assert tables.recorded_large(evidence.large_networks(NOWHERE)).empty
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> pd.DataFrame:
+    """One seed's numbers."""
+    recorded.write_all([recorded.seeing(0)], tmp_path)
+    return evidence.seeing(tmp_path)
+
+
+NOTHING_SEEN = evidence.seeing(NOWHERE)
+
+
+def test_purity(seen: pd.DataFrame) -> None:
+    table = tables.purity(looked.maps(), seen)
+    assert table.to_numpy().tolist() == [
+        ["act1", "2 of 3", "50.0", "45.0", "50.0", "45.0"],
+        ["act3", "2 of 3", "80.0", "47.0", "90.0", "46.0"],
+    ]
+    assert list(table)[2] == "Recorded, n = 1: in one class (%)"
+    empty = tables.purity(looked.maps(), NOTHING_SEEN)
+    assert rows(empty, "before training (%)") == [[DASH], [DASH]]
+
+
+def test_moved(seen: pd.DataFrame) -> None:
+    table = tables.moved(looked.invariances(), seen)
+    assert table.to_numpy().tolist()[:2] == [
+        ["translation", "−2, −1, 1, 2", "act1", "90.0", "75.0"],
+        ["translation", "−2, −1, 1, 2", "fc", "30.0", "25.0"],
+    ]
+    assert len(table) == 6
+
+
+def test_occluded(seen: pd.DataFrame) -> None:
+    table = tables.occluded(looked.occluded(), seen)
+    assert list(table) == ["Hidden", "Recorded, n = 1: fall of the logit", "This run, 2 images"]
+    assert table.to_numpy().tolist() == [["centre", "3.00", "4.00"], ["border", "1.00", "1.00"]]
+
+
+def test_correspondence(seen: pd.DataFrame) -> None:
+    table = tables.correspondence(looked.corresponding(), seen)
+    assert table.to_numpy().tolist()[:2] == [
+        ["T-shirt/top: left sleeve", "act3", "40.0", "50.0", "20.0", "35.0"],
+        ["T-shirt/top: left sleeve", "fc", "20.0", "30.0", "20.0", "35.0"],
+    ]
+    assert len(table) == 10
+
+
+def test_first_layers(seen: pd.DataFrame) -> None:
+    """Of random filters 15/16 of the power is aliased by a stride of 4, 3/4 by one of 2."""
+    table = tables.first_layers(looked.first_layers(), seen)
+    assert table.to_numpy().tolist() == [
+        ["11×11, stride 4", "test accuracy", "70.0", "70.0", DASH],
+        ["11×11, stride 4", "dead maps", "20.0", "20.0", DASH],
+        ["11×11, stride 4", "power at middle frequencies", "40.0", "40.0", "50.0"],
+        ["11×11, stride 4", "power that the stride aliases", "90.0", "90.0", "93.8"],
+        ["7×7, stride 2", "test accuracy", "75.0", "75.0", DASH],
+        ["7×7, stride 2", "dead maps", "5.0", "5.0", DASH],
+        ["7×7, stride 2", "power at middle frequencies", "50.0", "50.0", "50.0"],
+        ["7×7, stride 2", "power that the stride aliases", "60.0", "60.0", "75.0"],
+    ]
+
+
+def test_sanity_checks(seen: pd.DataFrame) -> None:
+    table = tables.sanity(looked.sanity(), seen)
+    assert table.to_numpy().tolist()[4:] == [
+        ["deconvnet", "fc and all above drawn anew", "0.70", "0.70"],
+        ["deconvnet", "conv1 and all above drawn anew", "0.30", "−0.30"],
+        ["deconvnet", "a network trained apart", "0.60", "0.60"],
+        ["deconvnet", "an edge detector", "−0.10", "−0.10"],
+    ]
+
+
+def test_seeing_summary(seen: pd.DataFrame) -> None:
+    arguments = looked.maps(), looked.invariances(), looked.occluded()
+    table = tables.seeing_summary(*arguments, seen)
+    assert rows(table, "Recorded", "This run") == [
+        ["+30.0, n = 1", "+40.0"],
+        ["+60.0, n = 1", "+50.0"],
+        ["+60.0, n = 1", "+50.0"],
+        ["+2.00, n = 1", "+3.00"],
+    ]
+    assert set(table["Published"]) == {DASH}
+    assert set(tables.seeing_summary(*arguments, NOTHING_SEEN)["Recorded"]) == {DASH}

@@ -42,11 +42,15 @@ def _last(rows: pd.DataFrame, column: str) -> dict[int, float]:
 
 
 def _trend(rows: pd.DataFrame, column: str) -> Estimate | None:
-    """Rank correlation of a number with the accuracy over a course's epochs, over seeds."""
+    """Rank correlation of a number with the accuracy over a course's epochs, over seeds.
+
+    Seeds in which one of them never changes have none, and are left out.
+    """
     return mean_of(
         {
             seed: float(spearmanr(own["accuracy"], own[column]).statistic)
             for seed, own in _by_seed(rows)
+            if min(own["accuracy"].nunique(), own[column].nunique()) > 1
         }
     )
 

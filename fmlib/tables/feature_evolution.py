@@ -115,10 +115,14 @@ def judgements(shown: Sequence[Shown], judging: nn.Module, recorded: pd.DataFram
 def _of(
     recorded: pd.DataFrame, course: Course, regularizer: Regularizer, column: str, at: int
 ) -> evidence.Outcomes:
-    """A number by seed of a recorded course's pictures, at its first or last epoch shown."""
+    """A number by seed of a recorded course's pictures, at its first or last epoch shown.
+
+    Of a course that is recorded with several numbers of training images, those with most.
+    """
     rows = recorded[(recorded["course"] == course) & (recorded["regularizer"] == regularizer)]
     if rows.empty:
         return {}
+    rows = rows[rows["images"] == rows["images"].max()]
     epoch = rows["epoch"].min() if at == 0 else rows["epoch"].max()
     return evidence.outcomes(rows[rows["epoch"] == epoch], column)
 
