@@ -58,7 +58,7 @@ STICKING_OUT = """() => [...document.querySelectorAll('article *')].filter(one =
     return !one.closest('mjx-assistive-mml');
 }).map(one => one.outerHTML.slice(0, 100))"""
 
-# Boxes of which a part is out of sight, and that do not show it, or that the keyboard does not reach.
+# Boxes of which a part is out of sight, and that do not show it or are out of the keyboard's reach.
 HIDING = """() => [...document.querySelectorAll('article *')]
     .filter(one => ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)
         && one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
