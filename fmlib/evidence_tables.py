@@ -16,21 +16,33 @@ from fmlib.tables.cells import markdown, written
 from fmlib.verdicts import Verdict
 
 
-def recorded(found: Estimate | None, form: str = ".1f") -> str:
-    """A recorded number: mean, 95 % interval, and n; a dash where nothing is recorded."""
+def recorded(one: Measured) -> str:
+    """A recorded number: mean, 95 % interval, and n; a dash where nothing is recorded.
+
+    Runs that diverged are counted.
+    """
+    found, form, lost = one.found, one.form, _diverged([one])
     if found is None:
-        return "–"
+        return f"–{lost}"
     # Rounded twice, since the last bit of a mean may differ between processors.
     mean, low, high = (written(round(x, 9), form) for x in (found.mean, found.low, found.high))
-    return f"{mean}, n = 1" if found.n == 1 else f"{mean} ({low} to {high}), n = {found.n:,}"
+    between = f" ({low} to {high})" if found.n > 1 else ""
+    return f"{mean}{between}, n = {found.n:,}{lost}"
+
+
+def _diverged(measured: Sequence[Measured]) -> str:
+    """How many of the runs diverged, each counted once; nothing if none did."""
+    runs = frozenset[tuple[str, bool]]().union(*(one.runs for one in measured))
+    lost = sum(diverged for _, diverged in runs)
+    return f" ({lost} of {len(runs)} diverged)" if lost else ""
 
 
 def verdicts(judged: Sequence[Judgement], links: bool = False) -> pd.DataFrame:
     """Every claim with published and recorded numbers, its control, and the verdict.
 
-    What the authors' log says stands behind the published number.  Where a claim has more than
-    two cases, such as batch sizes, the range of their means stands.  With `links` to its figure
-    or table and to the numbers and records behind it.
+    What the authors' log says of the same stands behind the published number.  Where a claim has
+    more than two cases, such as batch sizes, the range of their means stands.  With `links` to
+    its figure or table and to the numbers and records behind it.
     """
     return pd.DataFrame(
         {
@@ -38,7 +50,7 @@ def verdicts(judged: Sequence[Judgement], links: bool = False) -> pd.DataFrame:
             "Published": _published(j.measured),
             "Recorded": _found([m for m in j.measured if m.role == "effect"]),
             "Control": _found([m for m in j.measured if m.role == "control"]),
-            "Verdict": f"**{j.verdict}**",
+            "Verdict": f"**{j.verdict}**" + (f": {j.claim.why}" if j.claim.why else ""),
         }
         for j in judged
     )
@@ -46,7 +58,7 @@ def verdicts(judged: Sequence[Judgement], links: bool = False) -> pd.DataFrame:
 
 def _published(measured: Sequence[Measured]) -> str:
     printed = _known([(m.published, m.form) for m in measured])
-    logged = _known([(m.logged, m.form) for m in measured])
+    logged = _known([(m.logged, m.form) for m in measured if m.role != "context"])
     return printed if logged == "–" else f"{printed}; log: {logged}"
 
 
@@ -64,19 +76,22 @@ def tally(judged: Sequence[Judgement]) -> str:
 def _found(measured: Sequence[Measured]) -> str:
     known = [m for m in measured if m.found is not None]
     if known and len(measured) <= 2:
-        return "; ".join(recorded(m.found, m.form) for m in measured)
-    return _known([(m.found and m.found.mean, m.form) for m in measured])
+        return "; ".join(map(recorded, measured))
+    cases = _known([(m.found and m.found.mean, m.form) for m in measured], len(measured))
+    return cases + _diverged(measured)
 
 
-def _known(numbers: Sequence[tuple[float | None, str]]) -> str:
+def _known(numbers: Sequence[tuple[float | None, str]], cases: int = 0) -> str:
+    """A number, or the range of several; of so many cases, if some have none."""
     known = [(value, form) for value, form in numbers if value is not None]
     if not known:
         return "–"
     (low, form), (high, _) = min(known), max(known)
     one, other = written(round(low, 9), form), written(round(high, 9), form)
-    if len(known) == 1:
-        return one
-    return f"{one if one == other else f'{one} to {other}'}, {len(known)} cases"
+    between = one if one == other else f"{one} to {other}"
+    if len(known) < cases:
+        return f"{between}, {len(known)} of {cases} cases"
+    return between if len(known) == 1 else f"{between}, {len(known)} cases"
 
 
 def measured(judged: Judgement) -> pd.DataFrame:
@@ -85,7 +100,7 @@ def measured(judged: Judgement) -> pd.DataFrame:
         "Quantity": lambda m: ("" if m.role == "effect" else f"*{m.role}:* ") + m.quantity,
         "Published": lambda m: _known([(m.published, m.form)]),
         "Authors' log": lambda m: _known([(m.logged, m.form)]),
-        "Recorded": lambda m: recorded(m.found, m.form),
+        "Recorded": recorded,
         "Median": lambda m: _median(m.found, m.form),
         "Effect size": lambda m: _effect_size(m.found),
     }

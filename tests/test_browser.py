@@ -58,6 +58,14 @@ STICKING_OUT = """() => [...document.querySelectorAll('article *')].filter(one =
     return !one.closest('mjx-assistive-mml');
 }).map(one => one.outerHTML.slice(0, 100))"""
 
+# Boxes of which a part is out of sight, and that do not show it or are out of the keyboard's reach.
+HIDING = """() => [...document.querySelectorAll('article *')]
+    .filter(one => ['auto', 'scroll'].includes(getComputedStyle(one).overflowX)
+        && one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+    .filter(one => one.tabIndex < 0 || !getComputedStyle(one).backgroundImage.includes('gradient')
+        || getComputedStyle(one).scrollbarWidth !== 'thin')
+    .map(one => one.outerHTML.slice(0, 100))"""
+
 # Of each picture: its width on the page, the column's, its own width and height in pixels as drawn
 # (twice those of the page), and its shape on the page.
 PICTURES = """() => [...document.querySelectorAll('article img')].map(one => {
@@ -140,6 +148,20 @@ def test_figures_are_readable_at_700_pixels(visit: Visit) -> None:
         assert picture["left"] >= -1, picture
         assert picture["right"] >= -1, picture
         assert 0.8 <= picture["scale"] <= 1.2, picture  # letters of 9 points stay above 7
+        assert picture["stretch"] == pytest.approx(1, abs=0.01), picture
+
+
+@pytest.mark.parametrize("width", [1200, PHONE])
+def test_what_scrolls_sideways_shows_it(visit: Visit, width: int) -> None:
+    visit.reopen(width, "light")
+    visit.page.wait_for_timeout(100)
+    assert visit.page.evaluate(HIDING) == []
+
+
+def test_figures_are_readable_on_a_phone(visit: Visit) -> None:
+    visit.resize(PHONE)
+    for picture in visit.page.evaluate(PICTURES):
+        assert picture["scale"] > 0.75, picture  # letters of 9 points stay above 6.5
         assert picture["stretch"] == pytest.approx(1, abs=0.01), picture
 
 

@@ -650,9 +650,59 @@ def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:
     judged = [j for j in claims.judge(results=tmp_path) if j.claim.id == "near"]
     row = evidence_tables.verdicts(judged).iloc[0]
     assert row["Published"].startswith("−4.4 to +2.4, 8 cases; log: −4.4")
-    assert row["Recorded"] == "−1.0 to +2.0, 2 cases"
+    assert row["Recorded"] == "−1.0 to +2.0, 2 of 8 cases"
     assert row["Control"] == "–"
     assert row["Verdict"] == "**partly**"
+
+
+def test_map_models_that_diverged_are_counted_in_the_short_table(tmp_path: Path) -> None:
+    """All of two at batch 64, one of two at 256; none was made for the last row."""
+    made = [
+        recorded.maps(seed, images, batch_size=size, diverged=(images, lost) == ("maps", True))
+        for size, ends in ((64, (True, True)), (256, (False, True)))
+        for seed, lost in enumerate(ends)
+        for images in ("maps", "originals")
+    ]
+    recorded.write_all(made, tmp_path)
+    judged = {j.claim.id: j for j in claims.judge(results=tmp_path)}
+    cell = evidence_tables.verdicts([judged["better-test"]])["Recorded"].item()
+    assert cell == "−19.0, 1 of 3 cases (3 of 4 diverged)"
+    numbers = evidence_tables.measured(judged["more-epochs"])["Recorded"]
+    assert [*numbers[:4:2]] == ["– (2 of 2 diverged)", "+19.0, n = 1 (1 of 2 diverged)"]
+
+
+def test_map_models_that_diverged_are_counted_beside_n(tmp_path: Path) -> None:
+    perturbed(clamp=0, gain=1)(tmp_path)
+    recorded.write_all([recorded.without_map_model(recorded.robustness(9))], tmp_path)
+    judged = next(j for j in claims.judge(results=tmp_path) if j.claim.id == "perturbed-0.15")
+    cell = evidence_tables.verdicts([judged])["Recorded"].item()
+    assert cell == "+1.0 (+0.9 to +1.1), n = 3 (1 of 4 diverged)"
+
+
+def test_the_short_table_says_why_where_its_numbers_do_not() -> None:
+    """The twins are surely ahead of the map model at both ε, the base model is not."""
+    [judged] = [j for j in claims.judge("adversarial_robustness") if j.claim.id == "robust"]
+    cell = evidence_tables.verdicts([judged])["Verdict"].item()
+    assert cell == f"**not reproduced**: {judged.claim.why}"
+    for one in judged.measured:
+        if "twin (points)" in one.quantity:
+            assert one.found is not None
+            assert one.found.high < -10
+        elif "FGSM by the base model: map model − base" in one.quantity and one.role == "effect":
+            assert one.found is not None
+            assert one.found.low < 0 < one.found.high
+        elif one.quantity.endswith("PGD, each by its own gradient: map − base model (points)"):
+            assert one.found is not None
+            assert one.found.low < 1
+
+
+def test_time_is_compared_at_the_batch_size_of_the_benchmarks() -> None:
+    """The log's medians at batch 4096 are 26 and 18 seconds."""
+    [judged] = [j for j in claims.judge("caching") if j.claim.id == "less-time"]
+    assert judged.measured[0].logged == pytest.approx(26 / 18, abs=0.01)
+    row = evidence_tables.verdicts([judged]).iloc[0]
+    assert row["Published"] == "–; log: 1.44"
+    assert row["Recorded"].count(",") == 1
 
 
 def test_how_records_were_made(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ EPS = "ε (pixels of 0 to 1)"
         (
             lambda: figures.skipped_by_epoch(two_seeds()),
             [("epoch", "images skipped (%)")],
-            [""],
+            ["this run, n = 2"],
             ["published, batch 4096", "cached"],
         ),
         (
@@ -124,7 +124,7 @@ EPS = "ε (pixels of 0 to 1)"
         (
             lambda: figures.exits(results.exits()),
             [("layer at which images may leave", "images (%)")],
-            [""],
+            ["this run, n = 2"],
             [
                 "images that leave early",
                 "of them named right",
@@ -168,7 +168,7 @@ EPS = "ε (pixels of 0 to 1)"
                 "FGSM by map model",
                 "FGSM by control: originals",
             ],
-            [*MODELS, "by its own gradient"],
+            [*(f"{model}, n = 2" for model in MODELS), "by its own gradient"],
         ),
     ],
     ids=[
@@ -497,17 +497,22 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     (
         lambda path: figures.recorded_spread(evidence.caching(path)),
         ["batch 4096, n = 3", "after the last epoch"],
-        ["recorded: plain, each seed", "published: plain", "published: cached"],
+        [
+            "recorded: plain, each seed",
+            "published: plain",
+            "published: cached",
+            "published, after the last epoch",
+        ],
     ),
     (
         lambda path: figures.recorded_by_cost(evidence.caching(path)),
         ["", "", ""],
-        CONDITIONS,
+        ["plain, n = 2 (1 diverged)", "cached, n = 2", "random skipping, n = 2"],
     ),
     (
         lambda path: figures.recorded_batch_sizes(evidence.caching(path)),
         ["cached\n− plain", "cached\n− random skipping", "random skipping\n− plain"],
-        ["published", "recorded: mean, 95 % interval"],
+        ["published", "recorded: mean, 95 % interval, n = 2"],
     ),
     (
         lambda path: figures.recorded_map_training(evidence.further_training(path)),
@@ -525,25 +530,32 @@ RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
     ),
     (
         lambda path: figures.recorded_robustness(evidence.robustness(path)),
-        [f"{kind} by {model}" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
+        [f"{kind} by {model}, n = 2" for kind in ("PGD", "FGSM") for model in MODELS[:2]],
         [
-            "base model",
-            "map model, each seed",
-            *MODELS[2:],
-            "first twin",
-            "second twin",
+            "base model, n = 2",
+            "map model, each seed, n = 2",
+            "control: originals, n = 2",
+            "first twin, n = 2",
+            "second twin, n = 2",
             "by its own gradient",
         ],
     ),
     (
         lambda path: figures.recorded_own_attacks(evidence.attacks(path)),
         ["FGSM by base model", "FGSM, each by itself", "random signs"],
-        [*MODELS, *CONTROLS, "by its own gradient"],
+        [
+            *(f"{model}, n = 2" for model in (*MODELS, CONTROLS[0])),
+            "control: untrained maps, n = 1 (1 diverged)",
+            "by its own gradient",
+        ],
     ),
     (
         lambda path: figures.recorded_own_differences(evidence.attacks(path)),
         ["recorded"],
-        [f"− {name}" for name in (MODELS[0], MODELS[2], *CONTROLS)],
+        [
+            *(f"− {name}, n = 2" for name in (MODELS[0], MODELS[2], CONTROLS[0])),
+            "− control: untrained maps, n = 1 (1 diverged)",
+        ],
     ),
     (
         lambda path: figures.recorded_released(evidence.robustness(path)),
@@ -621,7 +633,10 @@ def test_recorded_ways_begin_at_their_base_models(folder: Path) -> None:
     found = evidence.map_ways(folder), evidence.further_training(folder)
     axes = draw(lambda: figures.recorded_ways_by_epoch(*found))
     for ax, name in zip(axes, ("map model", "each map"), strict=True):
-        drawn = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in ax.lines}
+        drawn = {
+            str(line.get_label()).partition(", n =")[0]: np.asarray(line.get_xydata()).tolist()
+            for line in ax.lines
+        }
         assert drawn[name] == [[0, 88], [1, 50], [2, 69]]
         assert [y for _, y in drawn["control: originals"]][::2] == [88.5, 89.5]
 
@@ -648,7 +663,7 @@ def test_every_recorded_seed_of_plain_training_is_a_line(folder: Path) -> None:
     left, right = draw(lambda: figures.recorded_spread(evidence.caching(folder)))
     curves = [np.asarray(line.get_ydata()).tolist() for line in left.lines]
     assert curves[:3] == [[50.0, 80.0], [51.0, 81.0], [50.0, 9.8]]
-    assert curves[-2:] == [published.FIG7[name].tolist() for name in ("plain", "cached")]
+    assert curves[-3:-1] == [published.FIG7[name].tolist() for name in ("plain", "cached")]
     assert points(right, 7) == [(0, 80.5), (1, 84.5), (2, 79.5)]
     assert [y for _, y in points(right, 12)] == [91.8, 94.2]
     assert [text.get_text() for text in right.texts] == ["91.8", "94.2"]
@@ -690,6 +705,19 @@ def test_differences_are_drawn_at_their_batch_size(folder: Path) -> None:
     assert points(axes[1], 12) == []
     sizes = [label.get_text() for label in axes[0].get_xticklabels()]
     assert sizes == ["32", "64", "128", "256", "512", "1024", "2048", "4096"]
+
+
+def test_seeds_are_counted_by_batch_size(tmp_path: Path) -> None:
+    """Two pairs at two sizes; three at another one, of which one diverged."""
+    made = []
+    for size, count in ((32, 2), (64, 2), (4096, 3)):
+        for seed in range(count):
+            made.append(recorded.caching(seed, batch_size=size, diverged=seed == 2))
+            made.append(recorded.caching(seed, "cached", batch_size=size))
+    recorded.write_all(made, tmp_path)
+    axes = draw(lambda: figures.recorded_batch_sizes(evidence.caching(tmp_path)))
+    counts = "n = 2, batch 4096: n = 2 (1 diverged)"
+    assert legends(axes) == [["published", f"recorded: mean, 95 % interval, {counts}"]]
 
 
 def test_recorded_rows_of_figure_9(folder: Path) -> None:

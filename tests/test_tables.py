@@ -425,12 +425,19 @@ def test_recorded_differences_are_paired_by_seed(tmp_path: Path) -> None:
 
 
 def test_caching_seconds() -> None:
-    table = tables.caching_seconds(RUNS[:1])
+    measured = pd.DataFrame(
+        [("cached run, authors' settings", 0.8, 0.75, 0.9, 3), ("another", 2.0, 2.0, 2.0, 7)],
+        columns=["name", "ratio", "low", "high", "n"],
+    )
+    table = tables.caching_seconds(RUNS[:1], measured)
+    assert "Benchmarks, n = 3: ratio" in table
     assert rows(table, *table) == [
-        ["plain", "18.0", "1.00", "2.00", "1.00"],
-        ["cached", "26.0", "1.44", "3.00", "1.50"],
-        ["random skipping", DASH, DASH, "1.00", "0.50"],
+        ["plain", "18.0", "1.00", "1.00", "2.00", "1.00"],
+        ["cached", "26.0", "1.44", "0.80 (0.75–0.90)", "3.00", "1.50"],
+        ["random skipping", DASH, DASH, DASH, "1.00", "0.50"],
     ]
+    none = tables.caching_seconds(RUNS[:1], measured[1:])
+    assert set(none["Benchmarks: ratio"]) == {DASH}
 
 
 def test_batch_sizes() -> None:

@@ -1,11 +1,25 @@
 "use strict";
 
-// A formula that is wider than a narrow page scrolls in itself.  The keyboard has to reach it, as it
-// reaches wide tables and code, for which the theme sees to that.
-function reachWideFormulas() {
-  for (const formula of document.querySelectorAll('mjx-container[display="true"]')) {
-    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
-    else formula.removeAttribute("tabindex");
+// What is wider than a narrow page scrolls in itself.  Style sheets show which boxes these are, and
+// the keyboard reaches them; for tables and code the theme sees to that, for pictures their link.
+const BOXES =
+  'article :is(pre, .pst-scrollable-table-container, a.image-reference), mjx-container[display="true"]';
+
+function markWide(box) {
+  const wide = box.scrollWidth > box.clientWidth + 1;
+  if (wide !== box.classList.contains("wide")) box.classList.toggle("wide", wide);
+  if (!box.matches("mjx-container")) return;
+  if (wide) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+}
+
+// Boxes change their width with the window, and when what they lie in is unfolded.
+const watching = new ResizeObserver((seen) => seen.forEach((one) => markWide(one.target)));
+
+function watchBoxes() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    watching.observe(box);
+    markWide(box);
   }
 }
 
@@ -18,5 +32,5 @@ function nameParts() {
 }
 
 document.addEventListener("DOMContentLoaded", nameParts);
-window.addEventListener("load", () => window.MathJax?.startup?.promise.then(reachWideFormulas));
-window.addEventListener("resize", reachWideFormulas);
+window.addEventListener("load", watchBoxes);
+window.addEventListener("load", () => window.MathJax?.startup?.promise.then(watchBoxes));

@@ -221,24 +221,16 @@ def _less_time(recorded: Recorded) -> Found:
     ratios = recorded.benchmarks.set_index("name").to_dict("index")
     seconds = published.authors_log().groupby(["batch_size", "training"])["seconds"].median()
     by_size = seconds.unstack()
-    logged = list(by_size["cached"] / by_size["plain"])
-    name, measured = "cached run, authors' settings", []
-    ours = None
-    if row := ratios.get(name):
+    ratio_of = dict(by_size["cached"] / by_size["plain"])
+    logged, ours = list(map(float, ratio_of.values())), None
+    if row := ratios.get("cached run, authors' settings"):
         ours = Estimate(row["ratio"], row["low"], row["high"], int(row["n"]))
-    measured = [
-        Measured(
-            "time of a cached run over that of a plain one, with this library (benchmarks)",
-            ours,
-            form=".2f",
-        ),
-        Measured(
-            "median time of an epoch, cached over plain, mean of eight batch sizes",
-            None,
-            logged=fmean(logged),
-            form=".2f",
-        ),
-    ]
+    name = "batch 4096: time of cached training over that of plain training (recorded: benchmarks)"
+    measured = [Measured(name, ours, logged=float(ratio_of[4096]), form=".2f")]
+    sizes = {"lowest": min(logged), "mean": fmean(logged), "highest": max(logged)}
+    for which, known in sizes.items():
+        name = f"{which} of eight batch sizes: median time of an epoch, cached over plain"
+        measured.append(Measured(name, None, None, known, "context", ".2f"))
     return in_all([holds(negative(e), -1) for e in (ours, estimate(logged))]), measured
 
 
@@ -426,7 +418,7 @@ CLAIMS = (
     Claim(
         id="less-time",
         words="Leaving out similar images saves training time.",
-        measure="time, cached over plain",
+        measure="time at batch 4096, cached over plain",
         where="abstract, section 2",
         chapter="caching",
         target="tab-fig7-seconds",
@@ -435,9 +427,9 @@ CLAIMS = (
         judge=_less_time,
         verdict=Verdict.PARTLY,
         text="It can, and did not for the authors: in their log the median cached epoch is slower "
-        "than the plain one at every batch size. Scoring an image needs only the patches of the "
-        "first convolution, which do not change while the network learns; computed once, most "
-        "of the saving remains.",
+        "than the plain one at every batch size, that of the benchmarks included. Scoring an image "
+        "needs only the patches of the first convolution, which do not change while the network "
+        "learns; computed once, most of the saving remains.",
     ),
     Claim(
         id="deeper",

@@ -18,6 +18,13 @@ def _further(recorded: Recorded, row: int, images: str, column: str) -> dict[int
     return recorded.by_seed(recorded.further, column, **chosen)
 
 
+def _map_models(recorded: Recorded, row: int) -> frozenset[tuple[str, bool]]:
+    """The records of a row's map models, and which of these diverged."""
+    dataset, size = ROWS[row]
+    chosen = {"dataset": dataset, "batch_size": size, "images": "maps"}
+    return recorded.ends(recorded.further, "test", **chosen)
+
+
 def _row_name(row: int) -> str:
     return "{}, batch {}".format(*ROWS[row])
 
@@ -48,10 +55,10 @@ def _changes(
         over = paired(maps, _further(recorded, row, "originals", column))
         pairs.append((change, over))
         printed = getattr(known.maps, column) - getattr(known.base, column)
-        text = f"{_row_name(row)}, {name}: maps −"
+        text, runs = f"{_row_name(row)}, {name}: maps −", _map_models(recorded, row)
         measured += [
-            Measured(f"{text} base (points)", change, printed),
-            Measured(f"{text} control on originals (points)", over, role="control"),
+            Measured(f"{text} base (points)", change, printed, runs=runs),
+            Measured(f"{text} control on originals (points)", over, role="control", runs=runs),
         ]
     return pairs, measured + _longer(recorded, column, name)
 
@@ -93,9 +100,10 @@ def _more_epochs(recorded: Recorded) -> Found:
         change, over = mean_of(changes["maps"]), paired(changes["maps"], changes["originals"])
         verdicts.append(beyond(negative(change), negative(over)))
         name = f"{_row_name(row)}, test accuracy, last − first epoch on maps"
+        control, runs = f"{name}: maps − control on originals", _map_models(recorded, row)
         measured += [
-            Measured(f"{name} (points)", change),
-            Measured(f"{name}: maps − control on originals (points)", over, role="control"),
+            Measured(f"{name} (points)", change, runs=runs),
+            Measured(f"{control} (points)", over, role="control", runs=runs),
         ]
     first = recorded.by_seed(recorded.ways, "test", way="each_map", epoch=1)
     change = paired(_way(recorded, "each_map", "test"), first)

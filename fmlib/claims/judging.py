@@ -16,7 +16,8 @@ class Measured(NamedTuple):
     """One number behind a verdict: what it is, as published, as logged, as measured again.
 
     Its role: what is claimed (`effect`), the same against a control, or what else helps to
-    read it (`context`).  `form` writes the number, by default points with their sign.
+    read it (`context`).  `form` writes the number, by default points with their sign.  `runs`
+    are the records that it could rest on, with whether each diverged, where some can.
     """
 
     quantity: str
@@ -25,6 +26,7 @@ class Measured(NamedTuple):
     logged: float | None = None
     role: Literal["effect", "control", "context"] = "effect"
     form: str = "+.1f"
+    runs: frozenset[tuple[str, bool]] = frozenset()
 
 
 Found = tuple[Verdict, list[Measured]]
@@ -65,6 +67,13 @@ class Recorded:
         """One number per seed (`fmlib.evidence.by_seed`), noted as used."""
         return evidence.by_seed(self.rows(table, **chosen), column)
 
+    def ends(
+        self, table: pd.DataFrame, column: str, **chosen: object
+    ) -> frozenset[tuple[str, bool]]:
+        """The records of these rows, and whether their training diverged: it left no number."""
+        rows = self.rows(table, **chosen)
+        return frozenset(zip(rows["path"], rows[column].isna().tolist(), strict=True))
+
 
 PAPERS = ("anand2022", "punjabi2017", "masum2022")
 """The papers in the book's order."""
@@ -75,7 +84,8 @@ class Claim(NamedTuple):
 
     `measure` says in short what the numbers are, `where` is the claim's place in the paper,
     `target` the label of the figure or table of the book that shows it, `rule` the rule in
-    words, `text` what we make of it, written for `verdict`.
+    words, `text` what we make of it, written for `verdict`.  `why` says in a few words what the
+    verdict rests on, where the numbers of the short table do not show it.
     """
 
     id: str
@@ -88,6 +98,7 @@ class Claim(NamedTuple):
     judge: Callable[[Recorded], Found]
     verdict: Verdict
     text: str
+    why: str = ""
 
     @property
     def paper(self) -> str:

@@ -55,13 +55,15 @@ def robustness(runs: list[Robustness], epsilons: Sequence[float]) -> None:
             ax.plot((0.0, *epsilons), means, line, lw=2, color=colour)
         ax.set(title=f"FGSM by {NAMES[source]}" if source else perturbation, ylim=(-3, 102))
     for model in VICTIMS:
-        axes[1][1].plot([], [], color=PALETTE[model], marker=MARKERS[model], label=NAMES[model])
+        found = {run.seed: run.accuracy("unchanged", 0.0, model) for run in runs}
+        label = f"{NAMES[model]}, {seed_count(found)}"
+        axes[1][1].plot([], [], color=PALETTE[model], marker=MARKERS[model], label=label)
     axes[1][1].plot([], [], "k-", label="by its own gradient")
     for ax in axes[1]:
         ax.set_xlabel("ε (pixels of 0 to 1)")
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)")
-    legend_below(axes[1][1])
+    legend_below(axes[1][1], columns=2)
 
 
 def perturbed_examples(found: adversarial.Examples, class_names: Sequence[str]) -> None:
@@ -113,13 +115,14 @@ def recorded_robustness(recorded: pd.DataFrame) -> None:
                     each_run(ax, epsilons, found, model, dashes)
                 else:
                     band(ax, epsilons, found, model, dashes)
-            ax.set(title=f"{attack} by {NAMES[source]}", ylim=(-3, 102))
-    axes[1, 1].plot([], [], "k-", label="by its own gradient")
+            made = evidence.judged(recorded, by[source], epsilons[-1], source)
+            ax.set(title=f"{attack} by {NAMES[source]}, {seed_count(made)}", ylim=(-3, 102))
+    axes[1, 0].plot([], [], "k-", label="by its own gradient")
     for ax in axes[1]:
         ax.set_xlabel("ε (pixels of 0 to 1)")
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)")
-    legend_below(axes[1, 1], columns=3)
+    legend_below(axes[1, 0], columns=2)
 
 
 def recorded_own_attacks(recorded: pd.DataFrame) -> None:
@@ -151,7 +154,7 @@ def recorded_own_attacks(recorded: pd.DataFrame) -> None:
         ax.tick_params(axis="x", labelrotation=60)
     axes[1].plot([], [], "k-", label="by its own gradient")
     axes[0].set_ylabel("accuracy (%)")
-    legend_below(axes[1], columns=3)
+    legend_below(axes[1], columns=2)
 
 
 def recorded_own_differences(recorded: pd.DataFrame) -> None:
@@ -168,13 +171,16 @@ def recorded_own_differences(recorded: pd.DataFrame) -> None:
     rows = [("unchanged", 0.0), *product(kinds, (0.15, 0.25))]
     others = [model for model in MODELS if model != "maps"]
     [ax] = panel_row(height=5.6)
+    maps = evidence.judged(recorded, "unchanged", 0.0, "maps")
     ax.axvline(0, color="0.6", lw=1)
     for (row, (kind, eps)), (number, model) in product(enumerate(rows), enumerate(others)):
         pair = [evidence.judged(recorded, kind, eps, m) for m in ("maps", model)]
         place = row + 0.2 * (number - 1.5)
         mean_and_interval(ax, place, evidence.differences(*pair), model, 0.1, turn=-1)
     for model in others:
-        ax.plot([], [], ls="none", label=f"− {NAMES[model]}", **look(model, 7))
+        pairs = evidence.differences(maps, evidence.judged(recorded, "unchanged", 0.0, model))
+        label = f"− {NAMES[model]}, {seed_count(pairs)}"
+        ax.plot([], [], ls="none", label=label, **look(model, 7))
     ax.set(title="recorded", xlabel="accuracy, map model − other (points)")
     ax.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{kinds[kind]}, ε = {eps:g}" if eps else kind for kind, eps in rows]

@@ -148,7 +148,7 @@ def skipped_by_epoch(runs: list[Comparison]) -> None:
     ax.plot(hits.index, hits, "k--", lw=1.5, label="published, batch 4096")
     shares = [[100 * e.skipped / e.seen for e in run.cached.history.epochs] for run in runs]
     draw_curves(ax, shares, "cached")
-    ax.set(ylabel="images skipped (%)", ylim=(0, None))
+    ax.set(title=f"this run, n = {len(runs)}", ylabel="images skipped (%)", ylim=(0, None))
     epochs_axis(ax)
     ax.legend(loc="lower right")
 
@@ -209,7 +209,8 @@ def exits(found: list[list[caching.ExitLayer]]) -> None:
         ax.plot(layers, means, color=colour, marker=marker, label=text, lw=2, ms=5)
         for layer, points in zip(layers, values, strict=True):
             ax.scatter([layer] * len(points), points, s=9, color=colour, marker=marker, alpha=0.6)
-    ax.set(xlabel="layer at which images may leave", ylabel="images (%)", ylim=(0, 102))
+    ax.set(title=f"this run, n = {len(found)}", xlabel="layer at which images may leave")
+    ax.set(ylabel="images (%)", ylim=(0, 102))
     legend_below(ax, columns=2)
 
 
@@ -228,7 +229,6 @@ def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
         left.plot(curve, lw=2.5, mec="black", label=f"published: {known}", **look(known, 6))
     left.set(title=f"batch {batch_size}, n = {plain['seed'].nunique()}", ylim=(0, 100))
     left.set_ylabel("test accuracy (%)")
-    left.legend(loc="lower right")
     epochs_axis(left)
     final = {c: evidence.final(recorded, batch_size, c) for c in CONDITIONS}
     for place, (condition, outcomes) in enumerate(final.items()):
@@ -236,8 +236,8 @@ def recorded_spread(recorded: pd.DataFrame, batch_size: int = 4096) -> None:
     for place, value in enumerate(published.FIG7.iloc[-1][["plain", "cached"]]):
         right.plot([place - 0.15], [value], **PUBLISHED)
         right.annotate(f"{value:g}", (place - 0.25, value), ha="right", va="center", fontsize=9)
-    right.plot([], [], label="published", **PUBLISHED)
-    legend_below(right)
+    left.plot([], [], label="published, after the last epoch", **PUBLISHED)
+    legend_below(left, columns=2)
     names = [f"{wrapped(NAMES[c])}\n{seed_count(outcomes)}" for c, outcomes in final.items()]
     right.set_xticks(range(len(final)), names)
     right.set(
@@ -274,19 +274,30 @@ def recorded_batch_sizes(recorded: pd.DataFrame) -> None:
     """
     sizes = published.FIG8.index.tolist()
     axes = panel_row(len(evidence.PAIRS), 4.2)
+    counts: dict[str, list[int]] = {}
     for ax, pair in zip(axes, evidence.PAIRS, strict=True):
         ax.axhline(0, color="0.6", lw=1)
         for place, size in enumerate(sizes):
             found = evidence.final_differences(recorded, size, *pair)
             mean_and_interval(ax, place, found, pair[0], width=0.5)
+            if found and size not in counts.setdefault(seed_count(found), []):
+                counts[seed_count(found)].append(size)
         ax.set_xticks(range(len(sizes)), [str(size) for size in sizes], rotation=60)
         ax.set(title="\n− ".join(NAMES[c] for c in pair), xlabel="batch size (images)")
     gain = published.FIG8["cached_test"] - published.FIG8["plain_test"]
     axes[0].plot(range(len(sizes)), gain, label="published", **PUBLISHED)
-    axes[0].plot([], [], "ko-", lw=2.5, label="recorded: mean, 95 % interval")
+    label = ", ".join(["recorded: mean, 95 % interval", *_counts(counts)])
+    axes[0].plot([], [], "ko-", lw=2.5, label=label)
     axes[0].set_yscale("symlog", linthresh=1)
     ticks = [-30, -10, -3, -1, 0, 1, 3, 10]
     axes[0].set_yticks(ticks, [signed(tick) for tick in ticks])
     axes[0].yaxis.set_minor_locator(NullLocator())
     axes[0].set_ylabel("final test accuracy (points)")
     legend_below(axes[0])
+
+
+def _counts(sizes: dict[str, list[int]]) -> list[str]:
+    """The number of seeds of most batch sizes, and any other one with its sizes."""
+    most, *others = sorted(sizes, key=lambda count: -len(sizes[count])) or [""]
+    named = [f"batch {', '.join(map(str, sizes[count]))}: {count}" for count in others]
+    return [most, *named] if most else []

@@ -108,6 +108,7 @@ def recorded_map_training(recorded: pd.DataFrame) -> None:
                 names.append(f"{wrapped(NAMES[model], 9)}\n{wrapped(seed_count(found), 12)}")
             known = [getattr(model, part) for model in (row.base, row.maps)]
             ax.plot([-0.2, 0.8], known, label="published", **PUBLISHED)
+            ax.margins(y=0.12)  # no star lies on the axis
         axes[0, column].set_title(f"{row.dataset}\nbatch {row.batch_size}")
         axes[1, column].set_xticks(range(len(names)), names, fontsize=8)
     for ax, name in zip(axes[:, 0], parts.values(), strict=True):

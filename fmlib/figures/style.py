@@ -190,14 +190,18 @@ def mean_and_interval(
 def band(
     ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
 ) -> None:
-    """A line through the means, and around it a band of their 95 % intervals."""
+    """A line through the means, and around it a band of their 95 % intervals.
+
+    Its label has the number of seeds at the last place.
+    """
     found = {
         x: stats.estimate(v)
         for x, o in zip(places, outcomes, strict=True)
         if (v := evidence.finished(o))
     }
     means, low, high = ([one[i] for one in found.values()] for i in range(3))
-    ax.plot([*found], means, line, lw=2, label=NAMES[quantity], **look(quantity, 4))
+    label = _counted_name(NAMES[quantity], outcomes)
+    ax.plot([*found], means, line, lw=2, label=label, **look(quantity, 4))
     ax.fill_between([*found], low, high, color=PALETTE[quantity], alpha=0.2, lw=0)
 
 
@@ -205,11 +209,15 @@ def each_run(
     ax: Axes, places: Sequence[float], outcomes: Sequence[Outcomes], quantity: str, line: str = "-"
 ) -> None:
     """A thin line per seed that did not diverge."""
-    label = NAMES[quantity] + ", each seed"
+    label = _counted_name(f"{NAMES[quantity]}, each seed", outcomes)
     for seed in outcomes[0]:
         known = [value for o in outcomes if (value := o.get(seed)) is not None]
         if len(known) == len(places):
             ax.plot(places, known, line, lw=1, label=label, **look(quantity, 3))
+
+
+def _counted_name(name: str, outcomes: Sequence[Outcomes]) -> str:
+    return f"{name}, {seed_count(outcomes[-1])}" if outcomes else name
 
 
 def seed_count(outcomes: Outcomes) -> str:

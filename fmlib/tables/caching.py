@@ -109,18 +109,26 @@ def caching_hits(runs: list[Comparison], recorded: pd.DataFrame) -> pd.DataFrame
     )
 
 
-def caching_seconds(runs: list[Comparison]) -> pd.DataFrame:
-    """Fig. 7: median seconds per epoch, and their ratio to plain training."""
+def caching_seconds(runs: list[Comparison], benchmarks: pd.DataFrame) -> pd.DataFrame:
+    """Fig. 7: median seconds per epoch, and their ratio to plain training.
+
+    The ratio of the benchmarks is that of whole runs at the same batch size, with its range.
+    """
     log = published.authors_log().query("batch_size == 4096")
     logged = log.groupby("training")["seconds"].median()
     ours = {
         c: [median(e.seconds for e in getattr(run, c).history.epochs) for run in runs]
         for c in CONDITIONS
     }
+    n, measured = "", {}
+    for _, row in benchmarks[benchmarks["name"] == "cached run, authors' settings"].iterrows():
+        n, low, high = f", n = {row['n']}", row["low"], row["high"]
+        measured = {"plain": "1.00", "cached": f"{row['ratio']:.2f} ({low:.2f}–{high:.2f})"}
     columns: dict[str, Callable[[Condition], str]] = {
         "Training": lambda c: CONDITION_NAMES[c],
         "Authors' log: seconds": lambda c: number(logged.get(c), ".1f"),
         "Authors' log: ratio": lambda c: number((logged / logged["plain"]).get(c), ".2f"),
+        f"Benchmarks{n}: ratio": lambda c: measured.get(c, "–"),
         f"{this_run(len(runs))}: seconds": lambda c: spread(ours[c], 2),
         "This run: ratio": lambda c: spread(map(truediv, ours[c], ours["plain"]), 2),
     }
