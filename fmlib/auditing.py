@@ -44,6 +44,9 @@ HEADLINES = {
     "embeddings": ("neighbours.*",),
     "early_exits": ("network", "exits.*.accuracy"),
     "cache_depth": ("test_accuracy",),
+    "feature_evolution": ("accuracies.*",),
+    "seeing": ("accuracies.*", "purity.*", "centre", "border"),
+    "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""

@@ -9,11 +9,15 @@ import pytest
 
 from fmlib import auditing, recording, records
 from fmlib.auditing import Member, by_rounding, by_seeds, choose, compare, group, matches, unusual
+from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments import caching, grids
 from fmlib.experiments.adversarial_robustness import AttacksRun, RobustnessRun
 from fmlib.experiments.depth import DepthRun, ExitsRun
 from fmlib.experiments.exploration import EmbeddingsRun, ExplorationRun
+from fmlib.experiments.feature_evolution import EvolutionRun
 from fmlib.experiments.feature_map_regularization import MODELS, MapRun, UndefinedLossRun, WaysRun
+from fmlib.experiments.large_pictures import PicturesRun
+from fmlib.experiments.seeing import SeeingRun
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import Record
 from fmlib.training import History
@@ -296,6 +300,7 @@ def test_every_experiment_has_headlines() -> None:
     train = {"batch_size": 10, "epochs": 1}
     maps = {**train, "map_epochs": 1, "map_images": 2}
     attacked = {"n_held_out": 5, "n_attacked": 2, "pgd_steps": 10, "restarts": 1}
+    colours = {**train, "dataset": SHOWN_CLASSES, "shown_epochs": (0, 1), "n_test": 40}
     configs = {
         "caching": small(caching.CachingRun, **train, condition="plain"),
         "caching_variants": small(caching.CachingRun, **train, condition="plain"),
@@ -310,6 +315,9 @@ def test_every_experiment_has_headlines() -> None:
         "embeddings": small(EmbeddingsRun, n_train=100, perplexity=5, neighbours=3),
         "early_exits": small(ExitsRun, **train),
         "cache_depth": small(DepthRun, **train, condition="plain"),
+        "feature_evolution": small(EvolutionRun, **colours, judge_epochs=1, course="frozen"),
+        "seeing": small(SeeingRun, **colours, n_looked=4, n_garments=60, draws=2),
+        "large_pictures": small(PicturesRun, **colours, start="scratch"),
     }
     twins = "twin", "other twin"
     expected = {
@@ -337,8 +345,12 @@ def test_every_experiment_has_headlines() -> None:
             *(f"exits.{kind}{n}.accuracy" for kind in ("conv", "pool", "act") for n in (1, 2)),
         },
         "cache_depth": {"test_accuracy"},
+        "feature_evolution": {"accuracies.0"},
+        "seeing": {"accuracies.0", "centre", "border", *(f"purity.act{n}" for n in (1, 2, 3))},
+        "large_pictures": {"accuracies.0"},
     }
-    assert configs.keys() == grids.EXPERIMENTS.keys() - {NAME}
+    further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own
+    assert configs.keys() == grids.EXPERIMENTS.keys() - further
     for name, config in configs.items():
         made = recording.make(recording.Planned(name, config), recording.Code(None, None))
         assert auditing.headline(made).keys() == expected[name], name

@@ -447,8 +447,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("localizes", R, seen(centre=1.0, border=0.9)),
     ("localizes", U, seen(centre=1.0, border=1.0)),
     ("localizes", N, seen(centre=0.9, border=1.0)),
-    ("correspondence", R, hidden(output=0.1, last_maps=-0.1)),
-    ("correspondence", N, hidden(output=-0.1, last_maps=0.1)),
+    ("correspondence", R, hidden(output=0.1, last_maps=0.1)),
+    ("correspondence", P, hidden(output=-0.1, last_maps=0.1)),
+    ("correspondence", N, hidden(output=-0.1, last_maps=-0.1)),
     ("first-layer", R, first(accuracy=1, dead=-1, midrange=1)),
     ("first-layer", P, first(accuracy=-1, dead=-1, midrange=1)),
     ("first-layer", P, first(accuracy=1, dead=1, midrange=1)),
@@ -614,7 +615,7 @@ def test_numbers_behind_claims_on_networks_looked_into(tmp_path: Path) -> None:
         "invariance": [(60, "effect"), (60, "effect")],
         "rotation": [(40, "effect"), (40, "effect")],
         "localizes": [(2, "effect"), (10, "context")],
-        "correspondence": [(10, "effect"), (10, "context")],
+        "correspondence": [(10, "effect"), (10, "effect")],
         "first-layer": [(5, "effect"), (15, "effect"), (10, "effect")],
     }
 
@@ -638,7 +639,7 @@ def test_numbers_behind_claims_on_courses(tmp_path: Path) -> None:
         "transfer": [(2.5, "effect"), (-8, "effect"), (-0.5, "context")],
         "complexity": [(1, "effect"), (1, "control")],
         "saturation": [(100, "effect"), (0.5, "context")],
-        "few-classes": [(0, "effect"), (800, "effect")],
+        "few-classes": [(0, "effect"), (800, "effect"), (0, "control")],
         "archetypal": [(20, "effect"), (40, "context")],
         "feature-confusion": [None, (0, "effect"), None, (0, "context")],
     }

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_sample_image
 from torch import nn
 
-from fmlib import evidence, figures, models, recording, records, tables
+from fmlib import auditing, evidence, figures, models, recording, records, tables
 from fmlib.experiments import photographs
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.large_pictures import picture_of
@@ -164,6 +164,11 @@ def test_the_record_comes_back_from_its_file(
     assert again.provenance.dataset_sha256 == RUN.load().checksum
     assert evidence.photographs(tmp_path) == record.result.seen
     assert evidence.photographs(tmp_path, "cuda") == ()
+
+
+def test_the_audit_looks_at_probabilities(record: Record[PhotographsRun, Photographs]) -> None:
+    names = {f"seen.{photo}.probabilities.{rank}" for photo in range(2) for rank in range(3)}
+    assert auditing.headline(record).keys() == names
 
 
 def test_missing_weights_are_found_before_anything_runs(

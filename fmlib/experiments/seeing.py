@@ -157,6 +157,12 @@ class SeeingSettings(Settings, Seeing):
                 f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = "
                 f"{self.epochs}"
             )
+        places = -(-(side - self.square) // self.stride) + 1
+        if places < 3:
+            raise ValueError(
+                f"square is {self.square} and stride {self.stride}, which leaves {max(0, places)} places in a "
+                f"line of {side} pixels; give less, for at least 3 places"
+            )
         if not self.stride <= self.square <= side:
             raise ValueError(
                 f"square is {self.square} and stride {self.stride}; give a square of at most "
