@@ -209,11 +209,7 @@ def test_impossible_values_are_refused(
         (CACHE, {"n_test": 2001, "dataset": "fashion-mnist"}, ["fashion-mnist", "12,000 + 2,000"]),
         (ROBUST, {"n_held_out": 11_801}, ["mnist", "12,000 + 2,000"]),
         (MAPS, {"n_train": 12_001}, ["mnist", "12,000 + 2,000"]),
-        (
-            CACHE,
-            {"dataset": "cifar10", "n_train": 10_001},
-            ["cifar10", "CIFAR10/cifar-10-batches-bin"],
-        ),
+        (CACHE, {"dataset": "cifar10", "n_train": 10_001}, ["cifar10", "CIFAR10/cifar-10-batches"]),
         (CACHE, {"dataset": "image-folder:nowhere"}, ["nowhere/train", "val/"]),
         (CACHE, {"profile": "paper"}, ["mnist", "FMLIB_DATA"]),
     ],

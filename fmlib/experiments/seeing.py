@@ -160,8 +160,8 @@ class SeeingSettings(Settings, Seeing):
         places = -(-(side - self.square) // self.stride) + 1
         if places < 3:
             raise ValueError(
-                f"square is {self.square} and stride {self.stride}, which leaves {max(0, places)} places in a "
-                f"line of {side} pixels; give less, for at least 3 places"
+                f"square is {self.square} and stride {self.stride}, so that there are fewer than 3 "
+                f"places in a line of {side} pixels; give less of one of them"
             )
         if not self.stride <= self.square <= side:
             raise ValueError(
