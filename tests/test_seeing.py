@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from fmlib import chapters, data, records
 from fmlib.experiments import seeing
@@ -14,6 +13,7 @@ from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.seeing import PARTS, Network, SeeingRun, SeeingSettings
 from fmlib.records import path_of
 from fmlib.training import predict
+from fmlib.visualization.correspondence import Box, box_masks
 from fmlib.visualization.invariance import Invariance
 from fmlib.visualization.occlusion import OcclusionMaps, Response
 from fmlib.visualization.top_activations import Top, top_activations
@@ -192,27 +192,32 @@ def test_maps_converge_to_those_of_the_last_epoch(
 def test_parts_are_hidden_in_five_images_of_their_garment(
     settings: SeeingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hidden: list[tuple[Tensor, Tensor, str, dict[str, Any]]] = []
-
-    def note(_: object, images: Tensor, masks: Tensor, layer: str, **further: Any) -> str:
-        hidden.append((images, masks, layer, further))
-        return layer
-
-    monkeypatch.setattr(seeing, "correspondence", note)
     monkeypatch.setattr(seeing, "fit", lambda *_: None)
     found = seeing.corresponding(settings, seed=3)
     garments = data.load("fashion-mnist", 60, 1000, dtype=torch.float64)
     assert [one.part for one in found] == list(PARTS)
-    assert [layer for *_, layer, _ in hidden] == ["act3", "fc"] * len(PARTS)
-    for one, (images, masks, _, further) in zip(found, hidden[::2], strict=True):
+    for one in found:
         label = garments.class_names.index(one.part.garment)
-        expected = garments.test_images[garments.test_labels == label][:5]
-        assert torch.equal(images, expected)
-        assert torch.equal(one.images, expected)
-        assert masks.flatten(1).sum(dim=1).tolist() == 5 * [
-            one.part.box.height * one.part.box.width
-        ]
-        assert further == {"draws": 2, "together": True, "seed": 3, "fill": 0.0}
+        assert torch.equal(one.images, garments.test_images[garments.test_labels == label][:5])
+        assert list(one.layers) == ["act3", "fc"]
+        for measured in one.layers.values():
+            assert len(measured.random) == settings.draws
+            assert 0 <= measured.part.mean <= 1
+
+
+def test_other_places_hide_as_much_and_are_the_same_in_all_images() -> None:
+    """A bright square of 2x2 in the corner of one image, of 4x4 in the corner of the other."""
+    images = torch.zeros(2, 1, 6, 6)
+    images[0, 0, :2, :2] = 1
+    images[1, 0, :4, :4] = 1
+    masks = box_masks(Box(3, 3, 2, 2), images)  # hides one bright pixel
+    found = seeing.elsewhere(images, masks, draws=40, seed=0)
+    assert len(found) == 40
+    for moved in found:
+        assert torch.equal(moved[0], moved[1])
+        assert moved[0].sum() == 4
+        assert (images[:, 0] * moved).sum() >= 1
+    assert len({tuple(moved[0].flatten().tolist()) for moved in found}) > 5
 
 
 @pytest.mark.parametrize(("kernel", "stride", "side"), [(11, 4, 16), (7, 2, 32)])

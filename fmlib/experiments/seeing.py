@@ -157,16 +157,16 @@ class SeeingSettings(Settings, Seeing):
                 f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = "
                 f"{self.epochs}"
             )
+        if not self.stride <= self.square <= side:
+            raise ValueError(
+                f"square is {self.square} and stride {self.stride}; give a square of at most "
+                f"{side} pixels, and a stride of at most the square"
+            )
         places = -(-(side - self.square) // self.stride) + 1
         if places < 3:
             raise ValueError(
                 f"square is {self.square} and stride {self.stride}, so that there are fewer than 3 "
                 f"places in a line of {side} pixels; give less of one of them"
-            )
-        if not self.stride <= self.square <= side:
-            raise ValueError(
-                f"square is {self.square} and stride {self.stride}; give a square of at most "
-                f"{side} pixels, and a stride of at most the square"
             )
         return self
 
