@@ -970,15 +970,18 @@ LOOKS_RECORDED: list[tuple[Callable[[Path], None], list[str], list[str]]] = [
             4000,
             {"scratch": published.PUNJABI_TABLE1, "pretrained": published.PUNJABI_TABLE2},
         ),
-        ["from scratch, n = 2", "pretrained on other classes"],
-        ["from scratch", "published (VGG-16)"],
+        ["from scratch", "pretrained on other classes"],
+        ["from scratch, n = 2", "published (VGG-16)"],
     ),
     (
         lambda path: figures.recorded_looks(at_full_size(path), ["variation", "confusion"]),
         ["total variation", "confusion (correlation)"],
-        [figures.NAMES[c] for c in ("scratch", "pretrained", "frozen", "harder", "simplified")],
+        [
+            f"{figures.NAMES[course]}{', n = 2' * (course in ('scratch', 'harder'))}"
+            for course in ("scratch", "pretrained", "frozen", "harder", "simplified")
+        ],
     ),
-    (overfitting, ["n = 2", ""], ["for small pictures", "as published"]),
+    (overfitting, ["n = 2", ""], ["for small pictures, n = 2", "as published, n = 2"]),
     (
         lambda path: figures.recorded_pictures(evidence.large_pictures(path)),
         ["epoch 1", "epoch 2"],

@@ -118,8 +118,7 @@ def recorded_course_accuracy(
         known = [evidence.by_seed(own, "accuracy", epoch=epoch) for epoch in epochs]
         band(ax, epochs, known, course)
         ax.plot([*printed], [*printed.values()], label="published (VGG-16)", **PUBLISHED)
-        counted = [seed_count(known[0])] if known else []
-        ax.set_title(", ".join([COURSE_NAMES[course], *counted]), fontsize=10)
+        ax.set_title(COURSE_NAMES[course], fontsize=10)
         epochs_axis(ax)
         ax.legend(loc="lower right")
     axes[0].set_ylabel("validation accuracy (%)")
