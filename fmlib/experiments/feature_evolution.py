@@ -112,7 +112,7 @@ class EvolutionSettings(Settings, Evolving):
 
     shared: ClassVar = {
         "n_train": (200, 4000, 20_000),
-        "n_test": (100, 2000, 4000),
+        "n_test": (100, 1000, 4000),
         "learning_rate": (1.0, 1.0, 1.0),
         "input_scale": ("standardized", "standardized", "standardized"),
     }
@@ -132,7 +132,7 @@ class EvolutionSettings(Settings, Evolving):
         OTHER_CLASSES, "dataset that networks are pretrained on, or imagenet (the large networks)"
     )
     harder: str = setting("cifar10", "dataset of the harder task, the classes shown among its own")
-    n_pretraining: Count = setting(6000, "images of the pretraining", smoke=120, paper=30_000)
+    n_pretraining: Count = setting(4000, "images of the pretraining", smoke=120, paper=30_000)
     pretraining_epochs: Count = setting(3, "epochs on other or on more classes", smoke=1, paper=10)
     epochs: Count = setting(6, "epochs on the classes shown", smoke=1, paper=23)
     shown_epochs: Epochs = setting(
