@@ -365,12 +365,14 @@ def check_device(name: str) -> torch.device:
 def predict(model: nn.Module, images: Tensor, chunk: int | None = None) -> Tensor:
     """Predicted classes (N,) of images (N, C, H, W), on the device of the images."""
     device = next(model.parameters()).device
+    # Written into one tensor: what small tensors lie between the layers' outputs in memory keeps
+    # that from being used again, and it grows by megabytes with every chunk.
+    predicted = torch.empty(len(images), dtype=torch.long, device=device)
+    chunk = chunk or chunk_size(images)
     with evaluating(model):
-        parts = [
-            model(part.to(device)).argmax(dim=1)
-            for part in images.split(chunk or chunk_size(images))
-        ]
-    return torch.cat(parts).to(images.device)
+        for part, found in zip(images.split(chunk), predicted.split(chunk), strict=True):
+            found.copy_(model(part.to(device)).argmax(dim=1))
+    return predicted.to(images.device)
 
 
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> float:

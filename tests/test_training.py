@@ -1,6 +1,8 @@
 """The training loop, against NumPy and against itself cut in other ways."""
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -453,3 +455,22 @@ def test_every_epoch_is_looked_at_and_changes_nothing() -> None:
     assert _without_seconds(found) == _without_seconds(expected)
     assert [epoch for epoch, _ in seen] == [1, 2, 3]
     assert seen[-1][1] == evaluate(alone, images, labels)
+
+
+def test_memory_of_predictions_does_not_grow_with_the_images() -> None:
+    """In a process of its own: 1,500 more colour images, 25 MB of outputs a chunk of 32."""
+    code = (
+        "import resource, torch\n"
+        "from fmlib.models import compact_cnn\n"
+        "from fmlib.training import TrainConfig, fit, predict\n"
+        "images = torch.rand(2000, 3, 32, 32, dtype=torch.float64)\n"
+        "model = compact_cnn(dtype=torch.float64)\n"
+        "fit(model, images[:64], torch.arange(64) % 10, TrainConfig(epochs=1))\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+        "predict(model, images[:500])\n"
+        "before = peak()\n"
+        "predict(model, images)\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100  # MB
