@@ -26,6 +26,8 @@ from fmlib.training import (
 )
 from tests import toy
 
+SMALL = ("base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn")
+"""Networks that take digits; in float32 the last one's rounding is amplified too much."""
 ROWS = [[0.1, -0.2, 0.3, 0.0], [0.0, 0.2, -0.1, 0.1], [0.3, 0.1, 0.0, -0.3]]
 
 
@@ -171,8 +173,8 @@ def _losses_of_a_plain_loop(
 @pytest.mark.parametrize(
     ("network", "dtype", "tolerance"),
     [
-        *((name, torch.float64, 1e-11) for name in models.NETWORKS),
-        *((name, torch.float32, 1e-3) for name in ("base_cnn", "fashion_cnn", "deep_cnn")),
+        *((name, torch.float64, 1e-11) for name in SMALL),
+        *((name, torch.float32, 1e-3) for name in SMALL[:3]),
     ],
     ids=str,
 )
