@@ -57,7 +57,7 @@ class Correspondence:
 
     @property
     def ratio(self) -> float:
-        """The part's distance as a share of the mean random one; below 1: more alike."""
+        """The part's distance as a share of the mean random one; less than 1 means more alike."""
         return self.part.mean / self.random_mean if self.random_mean else float("nan")
 
 

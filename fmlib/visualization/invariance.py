@@ -65,7 +65,7 @@ TRANSFORMATIONS: dict[Transformation, Callable[[Tensor, float], Tensor]] = {
     "scaling": scale,
     "rotation": rotate,
 }
-"""By name: translation by pixels, scaling by a factor (1 changes nothing), rotation by degrees."""
+"""Translation by pixels, scaling by a factor (1 changes nothing), rotation by degrees, by name."""
 
 
 def _sampled(images: Tensor, matrix: Matrix) -> Tensor:

@@ -15,8 +15,9 @@ class Judgement(NamedTuple):
 
     Attributes:
         agreement: percent of the pictures that it puts into their class.
-        low, high: 95 % interval of the agreement (Clopper and Pearson 1934), in percent; it takes
-            the pictures for independent draws.
+        low: lower end of the 95 % interval of the agreement (Clopper and Pearson 1934), in
+            percent; it takes the pictures for independent draws.
+        high: upper end of that interval.
         n: number of pictures.
         predicted: (N,) class that it puts each picture into.
         probability: (N,) probability that it gives each picture's class.
