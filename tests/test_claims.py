@@ -616,7 +616,7 @@ def test_numbers_behind_claims_on_networks_looked_into(tmp_path: Path) -> None:
         "rotation": [(40, "effect"), (40, "effect")],
         "localizes": [(2, "effect"), (10, "context")],
         "correspondence": [(10, "effect"), (10, "effect")],
-        "first-layer": [(5, "effect"), (15, "effect"), (10, "effect")],
+        "first-layer": [(5, "effect"), (15, "context"), (10, "context")],
     }
 
 
@@ -636,9 +636,9 @@ def test_numbers_behind_claims_on_courses(tmp_path: Path) -> None:
         for j in claims.judge("feature_evolution", tmp_path)
     }
     assert found == {
-        "transfer": [(2.5, "effect"), (-8, "effect"), (-0.5, "context")],
+        "transfer": [(2.5, "effect"), (-8, "effect"), (-0.5, "context"), (-0.5, "context")],
         "complexity": [(1, "effect"), (1, "control")],
-        "saturation": [(100, "effect"), (0.5, "context")],
+        "saturation": [(100, "effect"), (100, "control"), (0.5, "context")],
         "few-classes": [(0, "effect"), (800, "effect"), (0, "control")],
         "archetypal": [(20, "effect"), (40, "context")],
         "feature-confusion": [None, (0, "effect"), None, (0, "context")],

@@ -12,7 +12,7 @@ from fmlib.experiments import seeing
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.seeing import PARTS, Network, SeeingRun, SeeingSettings
 from fmlib.records import path_of
-from fmlib.training import predict
+from fmlib.training import History, fit, predict
 from fmlib.visualization.correspondence import Box, box_masks
 from fmlib.visualization.invariance import Invariance
 from fmlib.visualization.occlusion import OcclusionMaps, Response
@@ -135,10 +135,30 @@ def test_the_twin_is_trained_alike_from_another_seed(
     settings: SeeingSettings, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seeing, "parallel", lambda function, tasks, jobs: [*map(function, tasks)])
-    first, twin = seeing.networks(settings)
+    first, twin, shuffled = seeing.networks(settings)
     assert toy.unchanged(first.model, network.model.state_dict())
     fresh = settings.model(settings.load(), seeing.TWIN_SEED)
     assert toy.unchanged(twin.snapshots.model(0), fresh.state_dict())
+    other = settings.model(settings.load(), seeing.SHUFFLED_SEED)
+    assert toy.unchanged(shuffled.snapshots.model(0), other.state_dict())
+    assert len(shuffled.history.epochs) == seeing.SHUFFLED_PASSES * settings.epochs
+
+
+def test_shuffled_labels_are_those_of_other_images(
+    settings: SeeingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealt: list[torch.Tensor] = []
+
+    def note(model: Any, images: torch.Tensor, labels: torch.Tensor, config: Any) -> History:
+        dealt.append(labels)
+        return fit(model, images, labels, config)
+
+    monkeypatch.setattr(seeing, "SHUFFLED_IMAGES", 40)
+    monkeypatch.setattr(seeing, "fit", note)
+    seeing.train_on_shuffled(settings, 0)
+    own = settings.load().train_labels[:40]
+    assert torch.equal(dealt[0].sort().values, own.sort().values)
+    assert (dealt[0] != own).any()
 
 
 def test_images_that_are_named_right_come_in_their_order(

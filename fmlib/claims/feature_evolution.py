@@ -12,7 +12,7 @@ from fmlib.stats import Estimate, paired
 from fmlib.verdicts import Verdict, holds, in_all
 
 IMAGES = 4000
-TUNED: tuple[Course, ...] = ("scratch", "pretrained", "frozen")
+TUNED: tuple[Course, ...] = ("scratch", "pretrained", "frozen", "simplified")
 SATURATED = 1.0
 """Points below the best accuracy at which we take it for saturated."""
 
@@ -71,17 +71,23 @@ def _grows(recorded: Recorded) -> Found:
 def _continues(recorded: Recorded) -> Found:
     """Total variation after the last epoch minus that when the accuracy had come near its best."""
     gains, rises = {}, {}
-    for seed, own in _by_seed(_looks(recorded, "scratch")):
-        accuracies, variations = own["accuracy"].tolist(), own["variation"].tolist()
-        near = next(a for a, x in enumerate(accuracies) if x >= max(accuracies) - SATURATED)
-        gains[seed] = 100 * (variations[-1] / variations[near] - 1)
-        rises[seed] = accuracies[-1] - accuracies[near]
-    gain = mean_of(gains)
+    for regularizer in ("small", "published"):
+        for seed, own in _by_seed(_looks(recorded, "scratch", regularizer)):
+            accuracies, variations = own["accuracy"].tolist(), own["variation"].tolist()
+            near = next(a for a, x in enumerate(accuracies) if x >= max(accuracies) - SATURATED)
+            gains[regularizer, seed] = 100 * (variations[-1] / variations[near] - 1)
+            rises[seed] = accuracies[-1] - accuracies[near]
+    name = "total variation, last epoch beside the first near the best accuracy (%)"
+    effect, control = (
+        mean_of({seed: gain for (key, seed), gain in gains.items() if key == regularizer})
+        for regularizer in ("small", "published")
+    )
     measured = [
-        Measured("total variation, last epoch beside the first near the best accuracy (%)", gain),
+        Measured(f"{name}, for small pictures", effect),
+        Measured(f"{name}, as published", control, role="control"),
         Measured("accuracy, likewise (points)", mean_of(rises), role="context"),
     ]
-    return holds(gain), measured
+    return in_all([holds(effect), holds(control)]), measured
 
 
 def _simpler(recorded: Recorded) -> Found:
@@ -148,14 +154,17 @@ def _transfer(recorded: Recorded) -> Found:
         rows = recorded.rows(recorded.evolution, course=course, images=IMAGES)
         best = {seed: max(own["accuracy"].tolist()) for seed, own in _by_seed(rows)}
         found[course] = best, recorded.by_seed(rows, "accuracy", epoch=2)
-    (scratch_best, scratch_early), (best, early), (frozen_best, _) = (found[c] for c in TUNED)
+    (scratch_best, scratch_early), (best, early), (frozen_best, _), (simplified_best, _) = (
+        found[c] for c in TUNED
+    )
     higher, sooner = paired(best, scratch_best), paired(early, scratch_early)
-    frozen = paired(frozen_best, scratch_best)
+    frozen, more = (paired(one, scratch_best) for one in (frozen_best, simplified_best))
     name = "validation accuracy, pretrained − from scratch (points)"
     measured = [
         Measured(f"{name}: after 2 epochs", sooner, 89 - 80),
         Measured(f"{name}: best", higher, 96 - 93),
         Measured(f"{name}: best, convolutions frozen", frozen, role="context"),
+        Measured(f"{name}: best, pretrained on all ten classes", more, role="context"),
     ]
     return in_all([holds(sooner), holds(higher)]), measured
 
@@ -171,9 +180,10 @@ CLAIMS = (
         rule="After two epochs and at its best, the accuracy of the pretrained network is higher.",
         judge=_transfer,
         verdict=Verdict.PARTLY,
-        text="Sooner, yes: after two epochs the pretrained network is far ahead. Higher, no: the "
-        "other one catches up, on four classes that a small network can learn from these "
-        "images alone. With its convolutions frozen the network stays behind.",
+        text="Sooner, yes: after two epochs the pretrained network is far ahead. Higher, no: its "
+        "best accuracy is that of the network from scratch. Pretrained on all ten classes, "
+        "which have seen more images, it does end higher; with its convolutions frozen it "
+        "stays behind.",
     ),
     Claim(
         id="complexity",
@@ -193,17 +203,18 @@ CLAIMS = (
     Claim(
         id="saturation",
         words="It can grow on when accuracy no longer rises.",
-        measure="% more total variation at the end than when accuracy came near its best",
+        measure="% more total variation at the end than when accuracy came near its best; control: "
+        "as published",
         where="punjabi2017, VI",
         chapter="feature_evolution",
         target="fig-looks-recorded",
         rule="Between the first epoch shown whose accuracy is within a point of the best and the "
-        "last epoch, the total variation of the pictures rises.",
+        "last epoch, the total variation of the pictures rises, in both ways of restraining them.",
         judge=_continues,
-        verdict=Verdict.REPRODUCED,
-        text="By far: total variation more than doubles while accuracy stands still. Part of this "
-        "is the growth of the weights, which raises what an ascent gains without showing "
-        "anything new.",
+        verdict=Verdict.PARTLY,
+        text="Restrained as suits small pictures, by far: total variation grows by half to more "
+        "than threefold while accuracy stands still, part of which may be the growth of the "
+        "weights. With the published filter hardly anything changes by then.",
     ),
     Claim(
         id="few-classes",
@@ -217,10 +228,10 @@ CLAIMS = (
         "trained on four, and than those of itself after further training on the four.",
         judge=_simpler,
         verdict=Verdict.NOT_REPRODUCED,
-        text="The other way round: after as many steps the network of ten classes makes the "
-        "plainer pictures, in both ways of restraining them, and further training on four "
-        "classes makes them richer. The harder task is learnt less far in the same time; it "
-        "leaves smaller weights and paler pictures.",
+        text="The other way round in total variation: after as many steps the network of ten "
+        "classes makes the plainer pictures, in both ways of restraining them, and further "
+        "training on four classes makes them richer. The harder task is learnt less far in "
+        "the same number of steps, which may be the reason.",
     ),
     Claim(
         id="archetypal",
@@ -248,9 +259,9 @@ CLAIMS = (
         "classes grow more alike, with few and with all training images.",
         judge=_confusion,
         verdict=Verdict.NOT_REPRODUCED,
-        text="Where accuracy falls a little, pictures of different classes grow less alike, not "
-        "more; where the network learns its few images by heart, accuracy hardly falls and "
-        "likeness stays as it was. The paper saw this in one network, and asked for more "
-        "testing.",
+        text="Where accuracy falls, by less than a point, pictures of different classes grow less "
+        "alike, not more; where a network learns its few images by heart, accuracy hardly "
+        "falls and likeness stays as it was. A fall of three points, as in the paper, did not "
+        "occur here.",
     ),
 )

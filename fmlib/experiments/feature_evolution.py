@@ -133,7 +133,7 @@ class EvolutionSettings(Settings, Evolving):
     )
     harder: str = setting("cifar10", "dataset of the harder task, the classes shown among its own")
     n_pretraining: Count = setting(4000, "images of the pretraining", smoke=120, paper=30_000)
-    pretraining_epochs: Count = setting(3, "epochs on other or on more classes", smoke=1, paper=10)
+    pretraining_epochs: Count = setting(2, "epochs on other or on more classes", smoke=1, paper=10)
     epochs: Count = setting(6, "epochs on the classes shown", smoke=1, paper=23)
     shown_epochs: Epochs = setting(
         (0, 1, 2, 3, 4, 6),

@@ -39,8 +39,10 @@ from fmlib.visualization.units import Unit
 TOP = 9
 """Images that are shown of each map, as in Zeiler and Fergus (2014)."""
 SNAPSHOT_BYTES = 2**30
-TWIN_SEED, ARCHITECTURE_SEED = 1000, 2000
+TWIN_SEED, ARCHITECTURE_SEED, SHUFFLED_SEED = 1000, 2000, 3000
 """Added to a seed for networks trained apart."""
+SHUFFLED_IMAGES, SHUFFLED_PASSES = 500, 7
+"""Images with shuffled labels, and how many times as many epochs they are trained on."""
 AMOUNTS: dict[Transformation, tuple[float, ...]] = {
     "translation": (-12, -8, -4, -2, -1, 0, 1, 2, 4, 8, 12),
     "scaling": (0.5, 0.7, 0.85, 1, 1.15, 1.4, 1.8),
@@ -199,15 +201,47 @@ def train(settings: Seeing, seed: int) -> Network:
     return Network(model, snapshots, history)
 
 
-def _train_one(task: tuple[Seeing, int]) -> Network:
-    return train(*task)
+def train_on_shuffled(settings: Seeing, seed: int) -> Network:
+    """Train a network until it knows a few images whose labels were dealt out at random.
+
+    What it learns has nothing to do with the classes (Zhang et al. 2017).
+    """
+    dataset = settings.load()
+    images = dataset.train_images[:SHUFFLED_IMAGES]
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    labels = dataset.train_labels[: len(images)][order]
+    model = settings.model(dataset, seed + SHUFFLED_SEED)
+    snapshots = Snapshots(SNAPSHOT_BYTES, (0,))
+    snapshots(0, model)
+    epochs = SHUFFLED_PASSES * settings.epochs
+    config = settings.train_config(epochs, settings.batch_size, seed)
+    history = fit(model, images, labels, config)
+    accuracy = evaluate(model, images, labels)
+    last = history.epochs[-1].model_copy(update={"test_accuracy": accuracy})
+    return Network(model, snapshots, History(epochs=(*history.epochs[:-1], last)))
 
 
-def networks(settings: SeeingSettings) -> tuple[Network, Network]:
-    """The network that is looked at, and a twin trained alike from another seed."""
-    seeds = settings.seed, settings.seed + TWIN_SEED
-    first, twin = parallel(_train_one, [(settings, seed) for seed in seeds], jobs=2)
-    return first, twin
+class Trio(NamedTuple):
+    """The network that is looked at, a twin of another seed, and one of shuffled labels.
+
+    The last one's accuracy is that on its own images and labels.
+    """
+
+    network: Network
+    twin: Network
+    shuffled: Network
+
+
+def _train_one(task: tuple[Seeing, int, bool]) -> Network:
+    settings, seed, shuffled = task
+    return (train_on_shuffled if shuffled else train)(settings, seed)
+
+
+def networks(settings: SeeingSettings) -> Trio:
+    """Train the networks of the chapter, several at once."""
+    seed = settings.seed
+    tasks = [(settings, seed, False), (settings, seed + TWIN_SEED, False), (settings, seed, True)]
+    return Trio(*parallel(_train_one, tasks, jobs=2))
 
 
 # --- deconvnet -----------------------------------------------------------------------------
@@ -543,17 +577,24 @@ class Sanity(NamedTuple):
     """How alike a method's pictures stay when weights are drawn anew: by layer, beside the twin's.
 
     Mean rank correlations of absolute values; `layers` goes from the output down.  `edges` is
-    the correlation of the pictures with an edge detector's.
+    the correlation of the pictures with an edge detector's, `shuffled` that with pictures from
+    a network of shuffled labels, where there is one.
     """
 
     method: str
     layers: dict[str, float]
     twin: float
     edges: float
+    shuffled: float | None = None
 
 
 def sanity_checks(
-    network: Network, twin: Network, images: Tensor, labels: Tensor, seeds: Sequence[int]
+    network: Network,
+    twin: Network,
+    images: Tensor,
+    labels: Tensor,
+    seeds: Sequence[int],
+    shuffled: Network | None = None,
 ) -> list[Sanity]:
     """Gradient, guided backpropagation, deconvnet and an edge detector, as Adebayo et al. check."""
     head = class_layer(network.model)
@@ -570,11 +611,11 @@ def sanity_checks(
         "edge detector": lambda model, images: sanity.edges(images),
     }
     outlines = sanity.edges(images)
+    others = {"twin": twin.model} | ({} if shuffled is None else {"shuffled": shuffled.model})
     found = []
     for name, method in methods.items():
-        checked = sanity.checks(
-            method, network.model, images, seeds=seeds, others={"twin": twin.model}
-        )
+        checked = sanity.checks(method, network.model, images, seeds=seeds, others=others)
+        alike = {key: one.absolute_rank.mean().item() for key, one in checked.others.items()}
         pictures = method(network.model, images)
         if pictures.dim() == 4:
             pictures = sanity.magnitude(pictures)
@@ -585,8 +626,9 @@ def sanity_checks(
                     layer: measured.absolute_rank.mean().item()
                     for layer, measured in checked.layers.items()
                 },
-                checked.others["twin"].absolute_rank.mean().item(),
+                alike["twin"],
                 sanity.rank_correlation(pictures, outlines).mean().item(),
+                alike.get("shuffled"),
             )
         )
     return found

@@ -233,10 +233,13 @@ def sanity(found: Sequence[Sanity]) -> None:
         values = [1.0, *one.layers.values()]
         ax.plot(range(len(values)), values, lw=2, label=one.method, **style)
         ax.plot(len(values) + 0.2, one.twin, MARKS[number], color=COLOURS[number], ms=8)
+        if one.shuffled is not None:
+            ax.plot(len(values) + 1.2, one.shuffled, MARKS[number], color=COLOURS[number], ms=8)
     names = ["none", *(f"{layer} and above" if at else layer for at, layer in enumerate(layers))]
+    others = ["another network"] + ["shuffled labels"] * (found[0].shuffled is not None)
     ax.set_xticks(
-        [*range(len(names)), len(names) + 0.2],
-        [wrapped(name, 10) for name in [*names, "another network"]],
+        [*range(len(names)), *(len(names) + 0.2 + place for place in range(len(others)))],
+        [wrapped(name, 10) for name in [*names, *others]],
     )
     ax.set_xlabel("weights drawn anew")
     ax.set_ylabel("rank correlation with\nthe trained network")

@@ -135,6 +135,8 @@ def sanity(found: Sequence[Sanity], recorded: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for one in found:
         places = {**one.layers, "twin": one.twin, "edges": one.edges}
+        if one.shuffled is not None:
+            places["shuffled"] = one.shuffled
         for layer, value in places.items():
             known = _known(recorded, f"{one.method}: {layer}")
             rows.append(
@@ -148,7 +150,11 @@ def sanity(found: Sequence[Sanity], recorded: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-SANITY_NAMES = {"twin": "a network trained apart", "edges": "an edge detector"}
+SANITY_NAMES = {
+    "twin": "a network trained apart",
+    "edges": "an edge detector",
+    "shuffled": "a network of shuffled labels",
+}
 
 
 def seeing_summary(
