@@ -1248,3 +1248,12 @@ def test_seeing_summary(seen: pd.DataFrame) -> None:
     ]
     assert set(table["Published"]) == {DASH}
     assert set(tables.seeing_summary(*arguments, NOTHING_SEEN)["Recorded"]) == {DASH}
+
+
+def test_checks_without_a_record_share_the_column_of_those_with_one(tmp_path: Path) -> None:
+    recorded.write_all([recorded.seeing(seed) for seed in range(2)], tmp_path)
+    checked = [one._replace(shuffled=0.25) for one in looked.sanity()]
+    table = tables.sanity(checked, evidence.seeing(tmp_path))
+    assert list(table.columns) == ["Method", "Compared with", "Recorded, n = 2", "This run"]
+    own = table[table["Compared with"] == "a network of shuffled labels"]
+    assert own[["Recorded, n = 2", "This run"]].to_numpy().tolist() == 2 * [[DASH, "0.25"]]

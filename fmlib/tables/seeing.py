@@ -133,6 +133,7 @@ FIRST_LAYER_NAMES = {
 def sanity(found: Sequence[Sanity], recorded: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of pictures with those of the trained network, weights drawn anew."""
     rows = []
+    heading = recorded_in(_known(recorded, f"{found[0].method}: twin"))
     for one in found:
         places = {**one.layers, "twin": one.twin, "edges": one.edges}
         if one.shuffled is not None:
@@ -143,7 +144,7 @@ def sanity(found: Sequence[Sanity], recorded: pd.DataFrame) -> pd.DataFrame:
                 {
                     "Method": one.method,
                     "Compared with": SANITY_NAMES.get(layer, f"{layer} and all above drawn anew"),
-                    recorded_in(known): interval(known, 2),
+                    heading: interval(known, 2),
                     "This run": written(value, ".2f"),
                 }
             )
