@@ -137,12 +137,13 @@ def _claim(judged: Judgement) -> str:
 def configurations(results: Path = RESULTS) -> pd.DataFrame:
     """What was run: the settings of every experiment, and those that its runs differ in.
 
-    Without the runs in double precision that check this package.
+    Without the runs in double precision that check this package, where there are others.
     """
     rows = []
     for experiment in EXPERIMENTS:
         found = read_all(experiment, results).records.values()
-        configs = [r.config.model_dump() for r in found if r.config.precision == "float32"]
+        single = [record for record in found if record.config.precision == "float32"]
+        configs = [record.config.model_dump() for record in single or found]
         if configs:
             settings = {name: {_setting(c[name]) for c in configs} for name in configs[0]}
             text = "; ".join(

@@ -110,7 +110,7 @@ class Settings(Training):
     n_test: Count = setting(
         1000, "test images, the first ones of the dataset", smoke=100, paper=10_000
     )
-    learning_rate: Rate = setting(0.1, "step size of SGD", paper=0.01)
+    learning_rate: Rate = setting(0.1, "step size of the optimizer", paper=0.01)
     input_scale: InputScale = setting(
         "unit", "released (255 for mnist, else unit), 255, unit or standardized", paper="released"
     )
