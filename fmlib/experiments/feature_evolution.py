@@ -177,11 +177,10 @@ def _check_pretraining(settings: Evolving, dataset: Dataset) -> None:
     data.check_name(settings.pretraining)
     other = settings.load_other(settings.pretraining, settings.n_pretraining)
     if other.image_shape != dataset.image_shape:
-        sizes = ("x".join(map(str, d.image_shape)) for d in (other, dataset))
+        theirs, own = ("x".join(map(str, d.image_shape)) for d in (other, dataset))
         raise ValueError(
-            "images of pretraining are {}, those of dataset {}; choose datasets of one size".format(
-                *sizes
-            )
+            f"images of pretraining are {theirs}, those of dataset {own}; choose datasets of one "
+            "size, or leave the courses pretrained and frozen out"
         )
 
 
