@@ -96,6 +96,28 @@ class Training(BaseModel):
         )
 
 
+class OwnNetwork(Training):
+    """What trains a network that its settings name, by Adadelta as punjabi2017 does."""
+
+    network: models.ModelName
+
+    def model(
+        self,
+        dataset: data.Dataset,
+        seed: int,
+        network: models.ModelName | None = None,
+        channels: int | None = None,
+        **options: Any,
+    ) -> nn.Sequential:
+        """As of all experiments, of this one's network."""
+        return super().model(dataset, seed, network or self.network, channels, **options)
+
+    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
+        """As of all experiments, with the optimizer."""
+        config = super().train_config(epochs, batch_size, seed)
+        return config.model_copy(update={"optimizer": "adadelta"})
+
+
 class Settings(Training):
     """Settings that every chapter has; each chapter adds its own.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self, cast, get_args
 
 import torch
 from pydantic import Field
@@ -12,15 +12,15 @@ from fmlib import data, models
 from fmlib.data import OTHER_CLASSES, SHOWN_CLASSES, Dataset
 from fmlib.experiments.common import (
     Count,
+    OwnNetwork,
     Result,
     RunConfig,
     Settings,
-    Training,
     parallel,
     setting,
 )
 from fmlib.models import LargeName, ModelName
-from fmlib.training import History, TrainConfig, evaluate, fit
+from fmlib.training import History, evaluate, fit
 from fmlib.visualization import pictures as measures
 from fmlib.visualization.activation_maximization import (
     PUBLISHED,
@@ -64,10 +64,9 @@ JUDGE_SEED = 1000
 """Added to the seed of a course for the network that judges its pictures."""
 
 
-class Evolving(Training):
+class Evolving(OwnNetwork):
     """What a course of training needs, in the chapter and in recorded runs."""
 
-    network: ModelName
     pretraining: str
     harder: str
     n_pretraining: Count
@@ -75,22 +74,6 @@ class Evolving(Training):
     epochs: Count
     shown_epochs: Epochs
     batch_size: Count
-
-    def model(
-        self,
-        dataset: Dataset,
-        seed: int,
-        network: ModelName | None = None,
-        channels: int | None = None,
-        **options: Any,
-    ) -> nn.Sequential:
-        """As of all experiments, of this one's network."""
-        return super().model(dataset, seed, network or self.network, channels, **options)
-
-    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
-        """As of all experiments, with the optimizer of punjabi2017."""
-        config = super().train_config(epochs, batch_size, seed)
-        return config.model_copy(update={"optimizer": "adadelta"})
 
     def load_other(self, name: str, n_train: int) -> Dataset:
         """Another dataset, in the same type and on the same device; its test images are few."""

@@ -1,7 +1,7 @@
 """Chapter 06: what feature maps see, and how that comes about (masum2022)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -10,11 +10,19 @@ from torch.nn import functional as F
 
 from fmlib import data, models
 from fmlib.data import SHOWN_CLASSES, Dataset
-from fmlib.experiments.common import Count, Result, RunConfig, Settings, Training, parallel, setting
+from fmlib.experiments.common import (
+    Count,
+    OwnNetwork,
+    Result,
+    RunConfig,
+    Settings,
+    parallel,
+    setting,
+)
 from fmlib.experiments.feature_evolution import Epochs
 from fmlib.features import feature_maps
 from fmlib.models import COMPACT_WIDTHS, ModelName, class_layer, compact_cnn, scale_layer
-from fmlib.training import History, TrainConfig, evaluate, fit, predict
+from fmlib.training import History, evaluate, fit, predict
 from fmlib.visualization import filters, invariance, saliency, sanity
 from fmlib.visualization.correspondence import (
     Box,
@@ -75,10 +83,9 @@ PARTS = (
 """Parts that lie at one place in all images of a garment, since Fashion-MNIST is aligned."""
 
 
-class Seeing(Training):
+class Seeing(OwnNetwork):
     """What a look at a trained network needs, in the chapter and in recorded runs."""
 
-    network: ModelName
     layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
     epochs: Count
     shown_epochs: Epochs
@@ -87,22 +94,6 @@ class Seeing(Training):
     n_garments: Count
     garment_epochs: Count
     draws: Count
-
-    def model(
-        self,
-        dataset: Dataset,
-        seed: int,
-        network: ModelName | None = None,
-        channels: int | None = None,
-        **options: Any,
-    ) -> nn.Sequential:
-        """As of all experiments, of this one's network."""
-        return super().model(dataset, seed, network or self.network, channels, **options)
-
-    def train_config(self, epochs: int, batch_size: int, seed: int) -> TrainConfig:
-        """As of all experiments, with the optimizer of chapter 05."""
-        config = super().train_config(epochs, batch_size, seed)
-        return config.model_copy(update={"optimizer": "adadelta"})
 
 
 class SeeingSettings(Settings, Seeing):
