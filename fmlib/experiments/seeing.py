@@ -377,10 +377,7 @@ def invariances(
 def moved_apart(found: Invariance, amounts: Sequence[float]) -> dict[str, float]:
     """Mean distance by layer after some amounts, divided by that of different images."""
     rows = [found.amounts.index(amount) for amount in amounts]
-    return {
-        layer: (distances[rows].mean() / found.between[layer]).item()
-        for layer, distances in found.distances.items()
-    }
+    return {layer: found.normalized(layer)[rows].mean().item() for layer in found.distances}
 
 
 # --- occlusion -------------------------------------------------------------------------------

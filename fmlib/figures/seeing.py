@@ -132,10 +132,9 @@ def invariance(found: Mapping[Transformation, Invariance]) -> None:
     """Fig. 5: distance of the first and the last layer's vectors, and the class's probability."""
     _, axes = plt.subplots(2, len(found), figsize=(WIDTH, 5.0), sharey="row", squeeze=False)
     for (name, one), (upper, lower) in zip(found.items(), axes.T, strict=True):
-        for number, (layer, distances) in enumerate(one.distances.items()):
-            relative = distances / one.between[layer]  # (A, N)
+        for number, layer in enumerate(one.distances):
             style = {"color": COLOURS[number], "marker": MARKS[number], "ms": 4}
-            _with_quartiles(upper, one.amounts, relative, layer, style)
+            _with_quartiles(upper, one.amounts, one.normalized(layer), layer, style)
         _with_quartiles(
             lower, one.amounts, one.probability, "true class", {"color": COLOURS[2], "marker": "D"}
         )
