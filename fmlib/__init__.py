@@ -27,6 +27,7 @@ from fmlib.features import feature_vectors as feature_vectors
 from fmlib.map_images import map_training_set as map_training_set
 from fmlib.models import base_cnn as base_cnn
 from fmlib.models import fashion_cnn as fashion_cnn
+from fmlib.similarity import convolutional_similarity as convolutional_similarity
 from fmlib.skipping import InfoBatch as InfoBatch
 from fmlib.skipping import RandomSkip as RandomSkip
 from fmlib.skipping import SelectiveBackprop as SelectiveBackprop
