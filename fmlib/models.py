@@ -20,7 +20,9 @@ from fmlib import data
 
 InputScale = Literal["255", "unit", "standardized"]
 Activation = Literal["relu", "leaky_relu"]
-ModelName = Literal["base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn", "squeezenet", "vgg16"]
+ModelName = Literal[
+    "base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn", "resnet18", "squeezenet", "vgg16"
+]
 LargeName = Literal["squeezenet", "vgg16"]
 ImageShape = tuple[int, int, int]
 
@@ -228,20 +230,21 @@ def compact_cnn(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     scale: Scale | None = None,
+    widths: tuple[int, int, int] = COMPACT_WIDTHS,
 ) -> nn.Sequential:
     """A network small enough to be trained on colour images in float64 while a page is made.
 
-    Three 3x3 convolutions with padding 1 to 24, 32 and 64 maps, each followed by ReLU and max
+    Three 3x3 convolutions with padding 1 to `widths` maps, each followed by ReLU and max
     pooling as in Zeiler and Fergus (2014), then one linear layer and log-softmax.  Arguments as
     for `base_cnn`, images of at least 8x8 pixels; the default first layer changes nothing (0..1).
     """
     channels, height, width = image_shape
     if min(height, width) < 8:
         raise ValueError(f"images are {height}x{width}; compact_cnn needs at least 8x8 pixels")
-    flat = COMPACT_WIDTHS[-1] * (height // 8) * (width // 8)
+    flat = widths[-1] * (height // 8) * (width // 8)
     with _seeded(seed):
         blocks: dict[str, nn.Module] = {}
-        for number, (before, maps) in enumerate(pairwise((channels, *COMPACT_WIDTHS)), start=1):
+        for number, (before, maps) in enumerate(pairwise((channels, *widths)), start=1):
             blocks[f"conv{number}"] = nn.Conv2d(before, maps, 3, padding=1, dtype=dtype)
             blocks[f"act{number}"] = nn.ReLU()
             blocks[f"pool{number}"] = MaxPool2d(2)
@@ -253,6 +256,60 @@ def compact_cnn(
             fc=nn.Linear(flat, n_classes, dtype=dtype),
             log_softmax=nn.LogSoftmax(dim=1),
         )
+
+
+def resnet18(
+    image_shape: ImageShape = (3, 32, 32),
+    n_classes: int = 10,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+    width: int = 64,
+) -> nn.Sequential:
+    """ResNet18 (He et al. 2016) for small images, of any width.
+
+    torchvision's blocks and initialization; the first convolution is 3x3 without stride or
+    pooling after it, so that images of 32x32 pixels keep their size until the second of four
+    stages.  Arguments as for `base_cnn`, images of at least 8x8 pixels, and `width`, the maps of
+    the first stage, which doubles with each further one; the default first layer changes
+    nothing (0..1).
+    """
+    from torchvision.models.resnet import BasicBlock  # imported here: it takes seconds
+
+    channels, height, images_width = image_shape
+    if min(height, images_width) < 8:
+        raise ValueError(f"images are {height}x{images_width}; resnet18 needs at least 8x8 pixels")
+    if width < 1:
+        raise ValueError(f"width is {width}; give a whole number from 1")
+    with _seeded(seed):
+        stages: dict[str, nn.Module] = {}
+        for number, (before, maps) in enumerate(
+            pairwise((width, *(width * 2**stage for stage in range(4)))), start=1
+        ):
+            shortcut = None
+            if maps != before:
+                convolution = nn.Conv2d(before, maps, 1, stride=2, bias=False)
+                shortcut = nn.Sequential(convolution, nn.BatchNorm2d(maps))
+            first = BasicBlock(before, maps, stride=maps // before, downsample=shortcut)
+            stages[f"layer{number}"] = nn.Sequential(first, BasicBlock(maps, maps))
+        model = nn.Sequential(
+            OrderedDict(
+                scale=scale or scale_layer("unit", dtype),
+                conv1=nn.Conv2d(channels, width, 3, padding=1, bias=False),
+                bn1=nn.BatchNorm2d(width),
+                relu=nn.ReLU(),
+                **stages,
+                avgpool=nn.AdaptiveAvgPool2d(1),
+                flatten=nn.Flatten(),
+                fc=nn.Linear(8 * width, n_classes),
+                log_softmax=nn.LogSoftmax(dim=1),
+            )
+        ).to(dtype)
+        for layer in model.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return model
 
 
 def _imagenet_scale(dtype: torch.dtype) -> Scale:
@@ -399,6 +456,7 @@ NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
     "fashion_cnn": fashion_cnn,
     "deep_cnn": deep_cnn,
     "compact_cnn": compact_cnn,
+    "resnet18": resnet18,
     "squeezenet": squeezenet,
     "vgg16": vgg16,
 }

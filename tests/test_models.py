@@ -19,6 +19,7 @@ from fmlib.models import (
     layer_table,
     multiply_adds,
     parameter_count,
+    resnet18,
     scale_layer,
     squeezenet,
     vgg16,
@@ -117,18 +118,50 @@ def test_other_image_sizes(
     assert torch.allclose(out.exp().sum(dim=1), torch.ones(3))
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, resnet18])
 def test_seed_decides_the_weights(build: Callable[..., nn.Sequential]) -> None:
     first = toy.snapshot(build(seed=3))
     assert toy.unchanged(build(seed=3), first)
     assert not torch.equal(build(seed=4).state_dict()["conv1.weight"], first["conv1.weight"])
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, resnet18])
 def test_global_generator_is_untouched(build: Callable[..., nn.Sequential]) -> None:
     before = torch.random.get_rng_state()
     build(seed=5)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_resnet18_is_torchvisions_but_for_its_beginning() -> None:
+    theirs = torchvision_models.resnet18(num_classes=10)
+    shapes = {name: value.shape for name, value in theirs.state_dict().items()}
+    shapes["conv1.weight"] = torch.Size((64, 3, 3, 3))
+    model = resnet18()
+    own = {name: v.shape for name, v in model.state_dict().items() if name[:6] != "scale."}
+    assert own == shapes
+    weights = {
+        name: v for name, v in model.state_dict().items() if name[:6] not in ("scale.", "conv1.")
+    }
+    theirs.load_state_dict(weights, strict=False)
+    with torch.no_grad():
+        begun = model[:4](torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+        stages = [theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4, theirs.avgpool]
+        expected = nn.Sequential(*stages, nn.Flatten(), theirs.fc)(begun).log_softmax(dim=1)
+        assert torch.allclose(model[4:](begun), expected)
+
+
+def test_resnet18_of_other_widths() -> None:
+    model = resnet18((1, 28, 28), 4, width=8, dtype=torch.float64)
+    rows = {name: shape for name, _, shape in layer_table(model.eval(), (1, 28, 28))}
+    assert rows["layer1"] == (8, 28, 28)
+    assert rows["layer4"] == (64, 4, 4)
+    assert rows["log_softmax"] == (4,)
+    assert parameter_count(resnet18(width=32)) == pytest.approx(2.8e6, rel=0.01)
+
+
+def test_compact_network_of_other_widths() -> None:
+    rows = layer_table(compact_cnn(widths=(2, 3, 5)), (3, 32, 32))
+    assert [row.shape[0] for row in rows if row.kind == "Conv2d"] == [2, 3, 5]
 
 
 def test_weights_are_drawn_in_float64() -> None:
@@ -196,6 +229,8 @@ def test_default_scales_of_the_networks() -> None:
             {"image_shape": (3, 7, 32)},
             "images are 7x32; compact_cnn needs at least 8x8",
         ),
+        (resnet18, {"image_shape": (3, 32, 7)}, "images are 32x7; resnet18 needs at least 8x8"),
+        (resnet18, {"width": 0}, "width is 0; give a whole number from 1"),
         (deep_cnn, {"image_shape": (3, 32, 15)}, "images are 32x15; deep_cnn needs at least 16x16"),
         (base_cnn, {"activation": "tanh"}, "activation 'tanh' is not known; choose one of"),
         (squeezenet, {"image_shape": (3, 31, 64)}, "images are 3x31x64; squeezenet needs three"),
