@@ -18,6 +18,9 @@ Optimizer = Literal["sgd", "adam", "adadelta"]
 AfterEpoch = Callable[[int, nn.Module], None]
 """Called with the number of an epoch, from 1, and the model as it is then."""
 
+Penalty = Callable[[nn.Module, Tensor], Tensor]
+"""A number for a model and the images (M, C, H, W) of a step, which training lowers too."""
+
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
 
@@ -162,6 +165,7 @@ def fit(
     policy: Policy | None = None,
     test: tuple[Tensor, Tensor] | None = None,
     after_epoch: AfterEpoch | None = None,
+    penalty: Penalty | None = None,
 ) -> History:
     """Train `model` in place on the negative log-likelihood.
 
@@ -177,6 +181,7 @@ def fit(
             is `Weighing` also weighs the losses of the others.
         test: images and labels evaluated after every epoch.
         after_epoch: looks at the model after every epoch; it must not change its weights.
+        penalty: its gradient is added once a step; the history's loss is without it.
 
     Returns:
         The history.  A NaN or infinite loss ends the run before the weights are touched;
@@ -200,7 +205,7 @@ def fit(
             policy.start_epoch()
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
             batch = batch.to(images.device)
-            loss = _step(model, optimizer, images, labels, batch, policy, counter, config)
+            loss = _step(model, optimizer, images, labels, batch, policy, counter, config, penalty)
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
                 break
@@ -261,6 +266,7 @@ def _step(
     policy: Policy | None,
     counter: "Counter",
     config: TrainConfig,
+    penalty: Penalty | None,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
     kept = None if policy is None else policy.keep(images, labels, batch)
@@ -279,6 +285,8 @@ def _step(
             )
         if not math.isfinite(loss):
             return loss
+        if penalty is not None:
+            penalty(model, images[chosen]).backward()
         optimizer.step()
     if policy is not None and kept is not None:
         policy.after_step(images, labels, kept, batch)

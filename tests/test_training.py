@@ -71,6 +71,26 @@ def test_sgd_against_numpy(momentum: float) -> None:
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3]
 
 
+def test_penalty_is_lowered_beside_the_loss_once_a_step() -> None:
+    """One step on a penalty of the weights and images, its gradient by hand."""
+    images, labels = toy.random_images(4, size=2), toy.random_labels(4, 3)
+    plain, penalized = toy.linear_net(ROWS), toy.linear_net(ROWS)
+    config = TrainConfig(epochs=1, batch_size=4, learning_rate=0.5, micro_batch=2)
+    seen = []
+
+    def penalty(model: nn.Module, batch: Tensor) -> Tensor:
+        seen.append(len(batch))
+        return 3 * model.get_parameter("fc1.weight").square().sum() / 2
+
+    history = fit(plain, images, labels, config)
+    assert fit(penalized, images, labels, config, penalty=penalty).epochs[0].loss == (
+        history.epochs[0].loss
+    )
+    assert seen == [4]
+    expected = plain.get_parameter("fc1.weight") - 0.5 * 3 * torch.tensor(ROWS).double()
+    torch.testing.assert_close(penalized.get_parameter("fc1.weight"), expected)
+
+
 def test_micro_batches_equal_whole_batches() -> None:
     images, labels = toy.random_images(20, size=28), toy.random_labels(20, 10)
     whole, parts = base_cnn(dtype=torch.float64), base_cnn(dtype=torch.float64)
