@@ -61,6 +61,8 @@ class Sizes(NamedTuple):
     seeds: int = 4
     sweep_epochs: int = 2
     ascent_steps: int = SMALL.steps
+    stepped: int = 128
+    filters: int = 256
 
     def batch(self, size: int) -> int:
         """A batch size, reduced where there are fewer than three such batches."""
@@ -80,6 +82,8 @@ SHORT = Sizes(
     products=1,
     epochs=1,
     ascent_steps=3,
+    stepped=8,
+    filters=16,
 )
 
 

@@ -120,3 +120,18 @@ def sklearn_tsne(images: Tensor, seed: int) -> NDArray[np.float64]:
     flat = images.flatten(1).numpy()
     embedding = TSNE(n_components=2, init="pca", perplexity=30.0, random_state=seed)
     return np.asarray(embedding.fit_transform(flat), dtype=np.float64)
+
+
+def all_pairs_by_convolution(weight: Tensor) -> Tensor:
+    """Convolutional Similarity of all pairs of filters by one convolution, grouped by channels.
+
+    Takes weights (filters, channels, h, w); every pair comes out twice, each
+    filter also with itself.
+    """
+    filters, channels, height, width = weight.shape
+    kernels = weight.transpose(0, 1).reshape(channels * filters, 1, height, width)
+    responses = F.conv2d(weight, kernels, padding=(height - 1, width - 1), groups=channels)
+    squares = responses.square().sum(dim=(2, 3))  # (filters, channels filters)
+    by_pair = squares.unflatten(1, (channels, filters)).sum(dim=1)  # (filters, filters)
+    total: Tensor = by_pair.triu(1).sum()
+    return total

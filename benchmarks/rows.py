@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from benchmarks import cases
+from benchmarks import cases, similar
 from benchmarks.cases import Case, Sizes
+from fmlib.similarity import Pairs
 
 Unit = Literal["wall time", "peak memory"]
 
@@ -120,6 +121,25 @@ SPECS = (
         "the same one by one",
         partial(cases.ascents, 16),
         wanted=0.4,
+    ),
+    *(
+        Spec(
+            f"similarity of all pairs, {channels} filters",
+            "one convolution grouped by channels",
+            partial(similar.all_pairs, channels),
+            wanted=wanted,
+            bound=f"≤ {wanted}",
+        )
+        for channels, wanted in ((64, 0.1), (256, 0.02))
+    ),
+    *(
+        Spec(
+            f"similarity of {pairs} pairs in a step of ResNet18",
+            "the step without it",
+            partial(similar.regularized_step, pairs, 32),
+            wanted=0.12,
+        )
+        for pairs in get_args(Pairs)
     ),
     Spec(
         "t-SNE of 60,000",

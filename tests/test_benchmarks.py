@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks import __main__ as program
-from benchmarks import cases, measure, peers, report, rows, top
+from benchmarks import cases, measure, peers, report, rows, similar, top
 from benchmarks.measure import Pair, Sample
 from benchmarks.training import (
     SKIPS,
@@ -28,6 +28,7 @@ from benchmarks.training import (
 from fmlib import published
 from fmlib.experiments.common import parallel
 from fmlib.features import feature_vectors
+from fmlib.similarity import convolutional_similarity
 
 # isort: split
 from torchvision import datasets
@@ -323,6 +324,22 @@ def test_tutorial_loop_gets_the_images_that_the_library_standardizes(small: Trai
     assert torch.equal(labels.bincount(), small.labels.bincount())
     expected = (small.images - peers.MEAN) / peers.DEVIATION
     torch.testing.assert_close(images.sum(), expected.sum())
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 3, 3), (2, 1, 2, 4)])
+def test_peers_all_pairs_are_the_librarys(shape: tuple[int, ...]) -> None:
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = convolutional_similarity(weight, "all")
+    torch.testing.assert_close(peers.all_pairs_by_convolution(weight), expected, rtol=1e-12, atol=0)
+
+
+def test_measured_similarities_agree_and_name_their_sizes() -> None:
+    case = similar.all_pairs(256, cases.SHORT)
+    assert case.subject().wall > 0
+    assert case.verdict().holds
+    assert "16 filters of 16 channels" in case.verdict().note
+    step = similar.regularized_step("all", 2, cases.SHORT)
+    assert "8 images of 32×32 a step; value and gradient of all 20" in step.verdict().note
 
 
 def test_peers_compute_what_the_library_computes(small: TrainingSet) -> None:
