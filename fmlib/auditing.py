@@ -46,6 +46,9 @@ HEADLINES = {
     "cache_depth": ("test_accuracy",),
     "feature_evolution": ("accuracies.*",),
     "seeing": ("accuracies.*", "purity.*", "centre", "border"),
+    "similarity": ("test_accuracies.*",),
+    "similar_caches": ("test_accuracy", "skipped", "nearest"),
+    "resnet_similarity": ("test_accuracies.*",),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
 }

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmlib.features import extractor
 from fmlib.similarity import convolutions
 
 
@@ -27,7 +26,8 @@ def orthogonality_regularizer(model: nn.Module, beta: float) -> Tensor:
     Raises:
         ValueError: a negative `beta`, a model without Conv2d layers.
     """
-    _check(beta)
+    if not beta >= 0:
+        raise ValueError(f"beta is {beta}; give a number of at least 0")
     layers = convolutions(model).values()
     return beta * torch.stack([soft_orthogonality(layer.weight) for layer in layers]).sum()
 
@@ -36,25 +36,10 @@ def decov(maps: Tensor) -> Tensor:
     """DeCov of feature maps: half the sum of squared covariances of different maps.
 
     Cogswell et al. (2016), with every position of every image as a sample.  Takes maps
-    (N, maps, P, Q) and returns a number.
+    (N, maps, P, Q), as `fmlib.features.extractor` gives them with their gradients, and returns a
+    number.
     """
     values = maps.transpose(0, 1).flatten(1)  # (maps, N P Q)
     values = values - values.mean(dim=1, keepdim=True)
     covariances = values @ values.T / values.shape[1]
     return (covariances.square().sum() - covariances.diagonal().square().sum()) / 2
-
-
-def decov_regularizer(model: nn.Module, images: Tensor, layers: list[str], beta: float) -> Tensor:
-    """`beta` times the sum of `decov` over the maps of some layers for images (N, C, H, W).
-
-    Raises:
-        ValueError: a negative `beta`, a layer that does not exist.
-    """
-    _check(beta)
-    maps = extractor(model, layers)(images)
-    return beta * torch.stack([decov(maps[layer]) for layer in layers]).sum()
-
-
-def _check(beta: float) -> None:
-    if not beta >= 0:
-        raise ValueError(f"beta is {beta}; give a number of at least 0")

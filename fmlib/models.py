@@ -231,11 +231,13 @@ def compact_cnn(
     dtype: torch.dtype = torch.float32,
     scale: Scale | None = None,
     widths: tuple[int, int, int] = COMPACT_WIDTHS,
+    batch_norm: bool = False,
 ) -> nn.Sequential:
     """A network small enough to be trained on colour images in float64 while a page is made.
 
     Three 3x3 convolutions with padding 1 to `widths` maps, each followed by ReLU and max
-    pooling as in Zeiler and Fergus (2014), then one linear layer and log-softmax.  Arguments as
+    pooling as in Zeiler and Fergus (2014), then one linear layer and log-softmax.  With
+    `batch_norm` the maps are normalized before the ReLU, and bias is left to that.  Arguments as
     for `base_cnn`, images of at least 8x8 pixels; the default first layer changes nothing (0..1).
     """
     channels, height, width = image_shape
@@ -245,7 +247,11 @@ def compact_cnn(
     with _seeded(seed):
         blocks: dict[str, nn.Module] = {}
         for number, (before, maps) in enumerate(pairwise((channels, *widths)), start=1):
-            blocks[f"conv{number}"] = nn.Conv2d(before, maps, 3, padding=1, dtype=dtype)
+            blocks[f"conv{number}"] = nn.Conv2d(
+                before, maps, 3, padding=1, bias=not batch_norm, dtype=dtype
+            )
+            if batch_norm:
+                blocks[f"norm{number}"] = nn.BatchNorm2d(maps, dtype=dtype)
             blocks[f"act{number}"] = nn.ReLU()
             blocks[f"pool{number}"] = MaxPool2d(2)
         return _network(

@@ -98,23 +98,31 @@ def kernel_cosine(weight: Tensor, pairs: Pairs = "all") -> Tensor:
     return _over_pairs((weight.flatten(1) @ weight.flatten(1).T).square(), pairs)
 
 
-def cross_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Full cross-correlation R(s) = sum over x of first(x) second(x + s), zero outside.
+def cross_correlation(
+    first: Tensor, second: Tensor, reach: tuple[int, int] | None = None
+) -> Tensor:
+    """Cross-correlation R(s) = sum over x of first(x) second(x + s), zero outside; differentiable.
 
-    Takes two planes (h, w) of the same size and returns all shifts (2h - 1, 2w - 1), that of no
-    shift in the middle; differentiable.
+    Args:
+        first: (C, h, w) channels of a kernel or image.
+        second: (D, h, w) channels of another one of the same size.
+        reach: largest shifts down and right, and as far up and left; None: all that overlap,
+            (h - 1, w - 1).
+
+    Returns:
+        (C, D, 2 rows + 1, 2 columns + 1) of each channel with each; no shift is in the middle.
 
     Raises:
-        ValueError: planes of different sizes, or no planes.
+        ValueError: sizes that differ.
     """
-    if first.dim() != 2 or first.shape != second.shape:
+    if not first.dim() == second.dim() == 3 or first.shape[1:] != second.shape[1:]:
         raise ValueError(
-            f"the planes have the shapes {tuple(first.shape)} and {tuple(second.shape)}; give two "
-            "of one shape (height, width)"
+            f"the shapes are {tuple(first.shape)} and {tuple(second.shape)}; give (channels, "
+            "height, width) of one height and width"
         )
-    rows, columns = first.shape
-    padding = (rows - 1, columns - 1)
-    return F.conv2d(second[None, None], first[None, None], padding=padding)[0, 0]
+    rows, columns = reach or (first.shape[1] - 1, first.shape[2] - 1)
+    found = F.conv2d(second[:, None], first[:, None], padding=(rows, columns))
+    return found.transpose(0, 1)
 
 
 def _checked(weight: Tensor, pairs: str, channels: str, unit_norm: bool) -> Tensor:

@@ -18,6 +18,7 @@ from fmlib.experiments.feature_evolution import EvolutionRun
 from fmlib.experiments.feature_map_regularization import MODELS, MapRun, UndefinedLossRun, WaysRun
 from fmlib.experiments.large_pictures import PicturesRun
 from fmlib.experiments.seeing import SeeingRun
+from fmlib.experiments.similarity import CachedRun, ResNetRun, SimilarityRun
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.records import Record
 from fmlib.training import History
@@ -317,6 +318,9 @@ def test_every_experiment_has_headlines() -> None:
         "cache_depth": small(DepthRun, **train, condition="plain"),
         "feature_evolution": small(EvolutionRun, **colours, judge_epochs=1, course="frozen"),
         "seeing": small(SeeingRun, **colours, n_looked=4, n_garments=60, draws=2),
+        "similarity": small(SimilarityRun, **train, condition="decov", iterations=2),
+        "similar_caches": small(CachedRun, **train, iterations=2),
+        "resnet_similarity": small(ResNetRun, **train, width=2, iterations=2),
         "large_pictures": small(PicturesRun, **colours, start="scratch"),
     }
     twins = "twin", "other twin"
@@ -347,6 +351,9 @@ def test_every_experiment_has_headlines() -> None:
         "cache_depth": {"test_accuracy"},
         "feature_evolution": {"accuracies.0"},
         "seeing": {"accuracies.0", "centre", "border", *(f"purity.act{n}" for n in (1, 2, 3))},
+        "similarity": {"test_accuracies.0"},
+        "similar_caches": {"nearest", "skipped", "test_accuracy"},
+        "resnet_similarity": {"test_accuracies.0"},
         "large_pictures": {"accuracies.0"},
     }
     further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own

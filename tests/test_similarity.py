@@ -98,7 +98,7 @@ def test_gradients_of_the_other_measures() -> None:
     weight = random_weights(4, 2, 3, 2).requires_grad_()
     assert torch.autograd.gradcheck(similarity.kernel_cosine, weight)
     assert torch.autograd.gradcheck(similarity.map_cosine, weight)
-    planes = weight[0, 0].detach().requires_grad_(), weight[1, 1].detach().requires_grad_()
+    planes = weight[0].detach().requires_grad_(), weight[1].detach().requires_grad_()
     assert torch.autograd.gradcheck(similarity.cross_correlation, planes)
 
 
@@ -119,7 +119,8 @@ def test_by_hand() -> None:
     assert similarity.norm_products(weight).item() == pytest.approx(5 * 10 + 10 * 4)
     assert similarity.norm_products(weight, "all").item() == pytest.approx(90 + 5 * 4)
     assert similarity.scale_free(weight).item() == pytest.approx(78 / 90)
-    assert similarity.cross_correlation(weight[0, 0], weight[1, 0]).tolist() == [[6, 1, -1]]
+    assert similarity.cross_correlation(weight[0], weight[1]).tolist() == [[[[6, 1, -1]]]]
+    assert similarity.cross_correlation(weight[0], weight[1], (0, 0)).tolist() == [[[[1]]]]
 
 
 def test_orthogonal_kernels_can_be_similar() -> None:
@@ -172,14 +173,22 @@ def test_a_single_filter_and_filters_of_zeros_have_no_similarity(
         assert similarity.kernel_cosine(weight, pairs).item() == 0
 
 
-def test_similarity_zero_means_orthogonal_maps_and_the_identity_holds_with_full_padding() -> None:
-    image = random_weights(9, 8, seed=1)
-    weight = random_weights(2, 1, 3, 2)
-    maps = F.conv2d(image[None, None], weight, padding=(2, 1))[0]
-    own = similarity.cross_correlation(image, image)[9 - 3 : 9 + 2, 8 - 2 : 8 + 1]
-    # a map is K correlated with X, so that shifts of the kernels are those of the image
-    both = similarity.cross_correlation(weight[0, 0], weight[1, 0])
+def test_product_of_maps_is_that_of_correlations_with_full_padding() -> None:
+    image = random_weights(3, 9, 8, seed=1)
+    weight = random_weights(2, 3, 3, 2)
+    maps = F.conv2d(image[None], weight, padding=(2, 1))[0]
+    own = similarity.cross_correlation(image, image, (2, 1))
+    both = similarity.cross_correlation(weight[0], weight[1])
+    assert own.shape == both.shape == (3, 3, 5, 3)
     assert (maps[0] * maps[1]).sum().item() == pytest.approx((both * own).sum().item(), rel=1e-12)
+
+
+def test_channels_of_a_cross_correlation_by_loops() -> None:
+    first, second = random_weights(2, 3, 4), random_weights(3, 3, 4, seed=1)
+    found = similarity.cross_correlation(first, second)
+    for c, d, down, right in product(range(2), range(3), range(-2, 3), range(-3, 4)):
+        expected = correlation(first[c].tolist(), second[d].tolist(), down, right)
+        assert found[c, d, down + 2, right + 3].item() == pytest.approx(expected, rel=1e-12)
 
 
 # --- models --------------------------------------------------------------------------------
@@ -308,8 +317,8 @@ def test_impossible_initializations_are_refused(values: dict[str, float], messag
 def test_negative_factors_and_planes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="beta is -1; give a number of at least 0"):
         similarity.regularizer(base_cnn(), beta=-1)
-    with pytest.raises(ValueError, match=r"shapes \(2, 3\) and \(3, 2\)"):
-        similarity.cross_correlation(torch.zeros(2, 3), torch.zeros(3, 2))
+    with pytest.raises(ValueError, match=r"shapes are \(1, 2, 3\) and \(1, 3, 2\)"):
+        similarity.cross_correlation(torch.zeros(1, 2, 3), torch.zeros(1, 3, 2))
 
 
 def test_layers_without_maps_are_refused() -> None:

@@ -37,6 +37,18 @@ from fmlib.experiments.feature_map_regularization import (
 from fmlib.experiments.large_pictures import Pictures, PicturesRun
 from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
+from fmlib.experiments.similar_training import CONDITIONS as SIMILAR_CONDITIONS
+from fmlib.experiments.similar_training import Condition as SimilarCondition
+from fmlib.experiments.similar_training import Course, Steps
+from fmlib.experiments.similarity import (
+    CACHED,
+    COLOUR_RATE,
+    PUBLISHED,
+    Cached,
+    CachedRun,
+    ResNetRun,
+    SimilarityRun,
+)
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
 from fmlib.models import DEEP_WIDTHS, Activation
 
@@ -311,6 +323,57 @@ def photographs_grid() -> list[RunConfig]:
     return [PhotographsRun(seed=0, precision="float64")]
 
 
+# --- similar feature maps -----------------------------------------------------------------
+
+COLOUR_CNN: dict[str, object] = {
+    "dataset": "cifar10",
+    "n_train": 3000,
+    "n_test": 1000,
+    "network": "compact_cnn",
+    "batch_norm": True,
+    "learning_rate": COLOUR_RATE,
+    "epochs": 5,
+}
+"""The second shallow network, whose batch normalization undoes the norm of filters."""
+ITERATIONS = (50, 200, 2000)
+"""Steps of the initialization besides the paper's 500."""
+WIDTHS = (0.25, 0.5)
+"""Smaller networks: the share of maps that is left in every layer."""
+COMPARED: tuple[SimilarCondition, ...] = ("baseline", "initialized", "complete")
+"""What is trained with other optimizers and widths."""
+
+
+def similarity_grid() -> list[RunConfig]:
+    """belmekki2024: all conditions in two shallow networks, iterations, optimizers and widths."""
+    runs: list[dict[str, object]] = [{"condition": condition} for condition in SIMILAR_CONDITIONS]
+    runs += [{**COLOUR_CNN, "condition": condition} for condition in SIMILAR_CONDITIONS]
+    runs += [{"condition": "initialized", "iterations": count} for count in ITERATIONS]
+    further: tuple[Steps, ...] = ("momentum", "adam")
+    runs += [{"condition": c, "steps": steps} for steps, c in product(further, COMPARED)]
+    runs += [
+        {**COLOUR_CNN, "condition": c, "width": width} for width, c in product(WIDTHS, COMPARED)
+    ]
+    return [
+        SimilarityRun.model_validate({"seed": s, **run}) for s, run in product(range(SEEDS), runs)
+    ]
+
+
+def similar_caches_grid() -> list[RunConfig]:
+    """Does the cache of chapter 02 profit from less similar maps?"""
+    return [
+        CachedRun(condition=condition, seed=seed)
+        for seed, condition in product(range(SEEDS), CACHED)
+    ]
+
+
+def resnet_similarity_grid() -> list[RunConfig]:
+    """belmekki2024: ResNet18 of small width, with and without initialization."""
+    return [
+        ResNetRun(condition=condition, width=width, seed=seed)
+        for seed, width, condition in product(range(SEEDS_OF_LONG_RUNS), (8, 16), PUBLISHED[:2])
+    ]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -327,6 +390,9 @@ EXPERIMENTS = {
     "cache_depth": Experiment(DepthRun, Run, depth_grid),
     "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
     "seeing": Experiment(SeeingRun, Seen, seeing_grid),
+    "similarity": Experiment(SimilarityRun, Course, similarity_grid),
+    "similar_caches": Experiment(CachedRun, Cached, similar_caches_grid),
+    "resnet_similarity": Experiment(ResNetRun, Course, resnet_similarity_grid),
     "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
     "photographs": Experiment(PhotographsRun, Photographs, photographs_grid),
 }
