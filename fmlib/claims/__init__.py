@@ -13,6 +13,7 @@ from fmlib.claims import (
     feature_evolution,
     feature_map_regularization,
     seeing,
+    similarity,
 )
 from fmlib.claims.judging import PAPERS, Claim, Judgement, Measured, Recorded
 from fmlib.records import RESULTS
@@ -26,6 +27,7 @@ CLAIMS = (
     *adversarial_robustness.CLAIMS,
     *feature_evolution.CLAIMS,
     *seeing.CLAIMS,
+    *similarity.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""
 

@@ -52,6 +52,8 @@ class Recorded:
         self.seeing = evidence.seeing(results)
         self.convergence = evidence.map_convergence(results)
         self.probability = evidence.moved_probability(results)
+        self.similarity = evidence.similarity(results)
+        self.resnet = evidence.resnet_similarity(results)
         self.undefined = evidence.undefined_losses(results)
         self.benchmarks = evidence.benchmarks()
         self.used: set[str] = set()
@@ -75,7 +77,7 @@ class Recorded:
         return frozenset(zip(rows["path"], rows[column].isna().tolist(), strict=True))
 
 
-PAPERS = ("anand2022", "punjabi2017", "masum2022")
+PAPERS = ("anand2022", "punjabi2017", "masum2022", "belmekki2024")
 """The papers in the book's order."""
 
 

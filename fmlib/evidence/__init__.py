@@ -48,6 +48,12 @@ from fmlib.evidence.maps import (
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
 from fmlib.evidence.seeing import map_convergence, moved_probability, photographs, seeing
+from fmlib.evidence.similarity import (
+    resnet_similarity,
+    similar_caches,
+    similarity,
+    similarity_by_epoch,
+)
 from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
@@ -95,10 +101,14 @@ __all__ = [
     "outcomes",
     "photographs",
     "readings",
+    "resnet_similarity",
     "robustness",
     "rules",
     "seeing",
     "shared_seeds",
+    "similar_caches",
+    "similarity",
+    "similarity_by_epoch",
     "skipping",
     "stages",
     "undefined_losses",

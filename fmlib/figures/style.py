@@ -21,6 +21,7 @@ from fmlib.experiments.adversarial_robustness import (
 from fmlib.experiments.caching import CONDITION_NAMES
 from fmlib.experiments.feature_evolution import COURSE_NAMES, REGULARIZER_NAMES
 from fmlib.experiments.feature_map_regularization import MODEL_NAMES, WAY_NAMES
+from fmlib.experiments.similar_training import CONDITION_NAMES as SIMILARITY_NAMES
 
 COLOURS = sns.color_palette("colorblind")
 
@@ -50,6 +51,19 @@ _STYLES = {
     "simplified": (2, "P"),
     "small": (1, "s"),
     "published": (0, "o"),
+    "baseline": (0, "o"),
+    "initialized": (3, "s"),
+    "regularized": (1, "P"),
+    "strong": (8, "P"),
+    "shrunk": (7, "^"),
+    "restored": (4, "D"),
+    "unit": (5, "X"),
+    "complete": (2, "p"),
+    "unit_strong": (6, "X"),
+    "decay": (7, "v"),
+    "orthogonal": (9, "v"),
+    "orthogonality": (9, "d"),
+    "decov": (5, "h"),
 }
 
 PALETTE = {quantity: COLOURS[colour] for quantity, (colour, _) in _STYLES.items()}
@@ -64,6 +78,7 @@ NAMES: dict[Any, str] = {
     **TWIN_NAMES,
     **COURSE_NAMES,
     **REGULARIZER_NAMES,
+    **SIMILARITY_NAMES,
     "by loss": "by their losses",
     "train": "training images",
     "test": "test images",

@@ -1,0 +1,291 @@
+"""Claims of belmekki2024: dissimilar kernels, dissimilar maps, and what they are good for."""
+
+from fmlib.claims.judging import CONTROLLED, SLIGHT, Claim, Found, Measured, Recorded, negative
+from fmlib.evidence.similarity import EARLY
+from fmlib.stats import Estimate, paired
+from fmlib.verdicts import Verdict, beyond, holds, in_all, in_any
+
+NETWORKS = {"base_cnn": "CNN1", "compact_cnn": "CNN2"}
+FEWER = (0.25, 0.5)
+"""Widths of the smaller networks."""
+
+
+def _numbers(recorded: Recorded, quantity: str, **chosen: object) -> dict[int, float]:
+    """One number per seed, of trainings as in most runs unless chosen otherwise."""
+    usual = {"steps": "sgd", "iterations": 500, "width": 1.0}
+    return recorded.by_seed(recorded.similarity, "value", quantity=quantity, **{**usual, **chosen})
+
+
+def _gain(
+    recorded: Recorded, quantity: str, network: str, first: str, second: str, **chosen: object
+) -> Estimate | None:
+    numbers = (
+        _numbers(recorded, quantity, network=network, condition=condition, **chosen)
+        for condition in (first, second)
+    )
+    return paired(*numbers)
+
+
+def _orthogonal(recorded: Recorded) -> Found:
+    measured, verdicts = [], []
+    for network, name in NETWORKS.items():
+        effect = _gain(recorded, "begun maps", network, "orthogonal", "baseline")
+        kernels = _gain(recorded, "begun kernel_cosine", network, "orthogonal", "baseline")
+        verdicts.append(holds(effect))
+        text = f"{name}, orthogonal − as drawn"
+        measured += [
+            Measured(f"mean |cosine| of maps before training: {text}", effect, form="+.3f"),
+            Measured(
+                f"mean squared cosine of kernels: {text}", kernels, role="context", form="+.4f"
+            ),
+        ]
+    return in_all(verdicts), measured
+
+
+def _less_alike(recorded: Recorded) -> Found:
+    measured, verdicts = [], []
+    for network, name in NETWORKS.items():
+        effect, control, complete = (
+            negative(_gain(recorded, "begun maps", network, first, second))
+            for first, second in (
+                ("initialized", "baseline"), ("initialized", "shrunk"), ("complete", "baseline"),
+            )
+        )  # fmt: skip
+        verdicts.append(beyond(effect, control))
+        quantity = f"mean |cosine| of maps before training, {name}"
+        measured += [
+            Measured(f"{quantity}: as drawn − I = 500", effect, form="+.3f"),
+            Measured(f"{quantity}: shrunk − I = 500", control, role="control", form="+.3f"),
+            Measured(
+                f"{quantity}: as drawn − all pairs, norms kept",
+                complete,
+                role="context",
+                form="+.3f",
+            ),
+        ]
+    return in_all(verdicts), measured
+
+
+def _accuracy(recorded: Recorded, quantity: str = "accuracy", when: str = "") -> Found:
+    measured, verdicts = [], []
+    for network, name in NETWORKS.items():
+        effect, control, restored, complete = (
+            _gain(recorded, quantity, network, first, second)
+            for first, second in (
+                ("initialized", "baseline"), ("initialized", "shrunk"),
+                ("restored", "baseline"), ("complete", "baseline"),
+            )
+        )  # fmt: skip
+        verdicts.append(beyond(effect, control))
+        text = f"test accuracy{when}, {name} (points)"
+        measured += [
+            Measured(f"{text}: I = 500 − baseline", effect),
+            Measured(f"{text}: I = 500 − shrunk", control, role="control"),
+            Measured(f"{text}: I = 500 with norms restored − baseline", restored, role="context"),
+            Measured(f"{text}: all pairs, norms kept − baseline", complete, role="context"),
+        ]
+    return in_all(verdicts), measured
+
+
+def _faster(recorded: Recorded) -> Found:
+    return _accuracy(recorded, "early", f" after {EARLY} epochs")
+
+
+def _regularizer(recorded: Recorded) -> Found:
+    measured, verdicts = [], []
+    for network, name in NETWORKS.items():
+        weak, strong, control = (
+            _gain(recorded, "accuracy", network, first, second)
+            for first, second in (
+                ("regularized", "baseline"), ("strong", "baseline"), ("strong", "decay"),
+            )
+        )  # fmt: skip
+        verdicts.append(in_any([holds(weak), beyond(strong, control)]))
+        text = f"test accuracy, {name} (points)"
+        measured += [
+            Measured(f"{text}: β = 0.001 − baseline", weak),
+            Measured(f"{text}: β = 0.1 − baseline", strong),
+            Measured(f"{text}: β = 0.1 − weight decay", control, role="control"),
+        ]
+    return in_all(verdicts), measured
+
+
+def _smaller(recorded: Recorded) -> Found:
+    whole = _numbers(recorded, "accuracy", network="compact_cnn", condition="baseline")
+    measured, verdicts = [], []
+    for width in FEWER:
+        small = {"network": "compact_cnn", "width": width}
+        own, plain = (
+            _numbers(recorded, "accuracy", condition=condition, **small)
+            for condition in ("initialized", "baseline")
+        )
+        effect, control = paired(own, whole), paired(own, plain)
+        verdicts.append(beyond(effect, control, -SLIGHT))
+        text = f"test accuracy, {width:g} of the maps with I = 500 (points)"
+        measured += [
+            Measured(f"{text} − whole network", effect),
+            Measured(f"{text} − as small a network without", control, role="control"),
+        ]
+    return in_any(verdicts), measured
+
+
+def _momentum(recorded: Recorded) -> Found:
+    gains = {
+        steps: {
+            condition: _numbers(
+                recorded, "accuracy", network="base_cnn", condition=condition, steps=steps
+            )
+            for condition in ("baseline", "initialized")
+        }
+        for steps in ("sgd", "momentum", "adam")
+    }
+    by_seed = {
+        steps: {
+            seed: both["initialized"][seed] - both["baseline"][seed]
+            for seed in both["initialized"].keys() & both["baseline"].keys()
+        }
+        for steps, both in gains.items()
+    }
+    effect = paired(by_seed["sgd"], by_seed["momentum"])
+    measured = [
+        Measured("gain of I = 500 without momentum − with it (points)", effect),
+        *(
+            Measured(
+                f"test accuracy, I = 500 − baseline (points), {name}",
+                paired(gains[steps]["initialized"], gains[steps]["baseline"]),
+                role="context",
+            )
+            for steps, name in (
+                ("sgd", "no momentum"), ("momentum", "momentum 0.9"), ("adam", "Adam"),
+            )
+        ),
+    ]  # fmt: skip
+    return holds(effect), measured
+
+
+def _resnet(recorded: Recorded) -> Found:
+    measured, verdicts = [], []
+    for width in (8.0, 16.0):
+        numbers = (
+            recorded.by_seed(
+                recorded.resnet, "value", quantity="accuracy", condition=condition, width=width
+            )
+            for condition in ("initialized", "baseline")
+        )
+        effect = paired(*numbers)
+        verdicts.append(holds(effect))
+        text = f"test accuracy of ResNet18, width {width:g}: I = 500 − baseline (points)"
+        measured.append(Measured(text, effect))
+    return in_all(verdicts), measured
+
+
+_CHAPTER = "convolutional_similarity"
+
+CLAIMS = (
+    Claim(
+        id="orthogonal-kernels",
+        words="Orthogonal kernels do not make feature maps less alike.",
+        measure="mean |cosine| of maps, orthogonal − as drawn",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="tab-measures",
+        rule="Before training, the maps of orthogonal kernels are not less alike than those of "
+        "kernels as drawn: the interval of the difference lies above zero in both networks.",
+        judge=_orthogonal,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="less-alike",
+        words="Minimizing Convolutional Similarity makes feature maps less alike, whatever the "
+        "input.",
+        measure="mean |cosine| of maps, as drawn − I = 500; control: shrunk alike",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="tab-measures",
+        rule=CONTROLLED.format("weights as drawn", "weights shrunk to the same norms")
+        + " Reproduced if so in both networks.",
+        judge=_less_alike,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="similarity-accuracy",
+        words="As an initialization, minimizing it raises the accuracy of shallow networks.",
+        measure="points of test accuracy, I = 500 − baseline; control: shrunk alike",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="fig-gains-recorded",
+        rule=CONTROLLED.format("the baseline", "weights shrunk to the same norms")
+        + " Reproduced if so in both networks.",
+        judge=_accuracy,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="similarity-regularizer",
+        words="As a regularizer, too, it raises their accuracy.",
+        measure="points of test accuracy, β − baseline; control: weight decay to the same norm",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="fig-gains-recorded",
+        rule="The interval of the difference from the baseline lies above zero at β = 0.001, or at "
+        "β = 0.1 and then above weight decay to the same norms too. Reproduced if so in both "
+        "networks.",
+        judge=_regularizer,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="similarity-convergence",
+        words="Minimizing it before training speeds convergence.",
+        measure=f"points of test accuracy after {EARLY} epochs, I = 500 − baseline; control: "
+        "shrunk alike",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="fig-training-recorded",
+        rule=CONTROLLED.format("the baseline", "weights shrunk to the same norms")
+        + " Reproduced if so in both networks.",
+        judge=_faster,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="smaller-models",
+        words="With it, significantly smaller models reach the same performance.",
+        measure="points of test accuracy, fewer maps with I = 500 − whole network without",
+        where="belmekki2024, abstract",
+        chapter=_CHAPTER,
+        target="fig-smaller-recorded",
+        rule="With a quarter or half of the maps and I = 500 the accuracy is at most a point below "
+        "that of the whole network without; only partly unless it also exceeds that of as small a "
+        "network without.",
+        judge=_smaller,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="similarity-momentum",
+        words="The initialization is hard to combine with momentum.",
+        measure="points of gain, without momentum − with it",
+        where="belmekki2024, conclusion",
+        chapter=_CHAPTER,
+        target="fig-smaller-recorded",
+        rule="What the initialization adds to the accuracy is more without momentum than with it.",
+        judge=_momentum,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+    Claim(
+        id="similarity-resnet",
+        words="ResNet18, too, gains from it.",
+        measure="points of test accuracy, I = 500 − baseline",
+        where="belmekki2024, Fig. 4",
+        chapter=_CHAPTER,
+        target="tab-resnet",
+        rule="The interval of the difference lies above zero at both widths.",
+        judge=_resnet,
+        verdict=Verdict.INCONCLUSIVE,
+        text="",
+    ),
+)

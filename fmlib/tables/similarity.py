@@ -1,0 +1,239 @@
+"""Tables of chapter 09."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from fmlib import evidence
+from fmlib.experiments.similar_kernels import Edge
+from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Measures
+from fmlib.experiments.similarity import Cached
+from fmlib.tables.cells import (
+    difference,
+    interval,
+    middle,
+    recorded_in,
+    stated,
+    summary,
+    written,
+)
+
+AT_START: tuple[Condition, ...] = (
+    *("baseline", "initialized", "shrunk", "restored", "unit", "complete", "orthogonal"),
+)
+"""Conditions that differ before training."""
+AT_END: tuple[Condition, ...] = (
+    *("baseline", "initialized", "regularized", "strong", "unit_strong", "decay"),
+    *("orthogonality", "decov"),
+)
+"""Conditions whose trained networks are measured."""
+
+
+def _known(recorded: pd.DataFrame, quantity: str, **chosen: object) -> dict[int, float]:
+    usual = {"steps": "sgd", "iterations": 500, "width": 1.0, "network": "base_cnn"}
+    return evidence.by_seed(recorded, "value", quantity=quantity, **{**usual, **chosen})
+
+
+def edge_terms(edges: Mapping[str, Sequence[Edge]]) -> pd.DataFrame:
+    """How far the product of two maps is from that of correlations, by padding."""
+    return pd.DataFrame(
+        {
+            "Images": name,
+            "Padding": one.padding,
+            "Channels": one.channels if name != "grey" else "one",
+            "Left out, mean": _small(one.mean),
+            "largest": _small(one.largest),
+        }
+        for name, found in edges.items()
+        for one in found
+    )
+
+
+def _small(share: float) -> str:
+    """A share of the norms in percent; rounding alone is told from nothing."""
+    return "rounding" if share < 1e-9 else f"{100 * share:.2f} %"
+
+
+MEASURE_NAMES = {
+    "similarity": "Convolutional Similarity",
+    "norms": "norms",
+    "scale_free": "scale-free",
+    "complete": "scale-free, all pairs",
+    "kernel_cosine": "kernels' cos²",
+    "maps": "maps' |cos|",
+    "activations": "after ReLU",
+    "dead": "dead maps (%)",
+}
+"""What is measured of a network, for headings."""
+_FORMS = {"dead": ".1f", "maps": ".3f", "activations": ".3f", "kernel_cosine": ".4f"}
+
+
+def recorded_measures(
+    recorded: pd.DataFrame, network: str, time: str, conditions: Sequence[Condition]
+) -> pd.DataFrame:
+    """What is measured of a network at a time, by condition: means over the recorded seeds."""
+    rows = []
+    for condition in conditions:
+        row = {"Condition": CONDITION_NAMES[condition]}
+        for quantity, name in MEASURE_NAMES.items():
+            known = _known(recorded, f"{time} {quantity}", network=network, condition=condition)
+            row[name] = _brief(known, _FORMS.get(quantity, ".3g"))
+            row["n"] = evidence.counted(known) if known else "–"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _brief(known: Mapping[int, float], form: str) -> str:
+    values = [*known.values()]
+    return written(round(sum(values) / len(values), 12), form) if values else "–"
+
+
+def fall(reference: Measures, found: Measures) -> tuple[float, float]:
+    """What is left of the loss beside a reference: the factors of norms and of dissimilarity."""
+    norms = found.norms / reference.norms
+    return norms, (found.loss / reference.loss) / norms
+
+
+def falls(courses: Mapping[Condition, Course]) -> dict[Condition, tuple[float, float]]:
+    """Of every condition, beside the baseline: before training where it begins otherwise."""
+    base = courses["baseline"]
+    found: dict[Condition, tuple[float, float]] = {}
+    for condition, course in courses.items():
+        if condition == "baseline":
+            continue
+        same = course.begun == base.begun
+        pair = (base.trained, course.trained) if same else (base.begun, course.begun)
+        found[condition] = fall(*pair)
+    return found
+
+
+def decomposition(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -> pd.DataFrame:
+    """By how many times the loss is lower than the baseline's, and what that is the product of."""
+    rows = []
+    for condition, (norms, alike) in falls(courses).items():
+        time = "trained" if courses[condition].begun == courses["baseline"].begun else "begun"
+        known = {
+            name: _times_lower(recorded, f"{time} {name}", condition)
+            for name in ("similarity", "norms", "scale_free")
+        }
+        rows.append(
+            {
+                "Condition": CONDITION_NAMES[condition],
+                "Measured": "after training" if time == "trained" else "before training",
+                f"{recorded_in(known['norms'])}: loss lower": _times(middle(known["similarity"])),
+                "of it norms": _times(middle(known["norms"])),
+                "dissimilarity": _times(middle(known["scale_free"])),
+                "This run: loss lower": _factor(1 / (norms * alike)),
+                "This run: norms": _factor(1 / norms),
+                "This run: dissimilarity": _factor(1 / alike),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _times_lower(recorded: pd.DataFrame, quantity: str, condition: Condition) -> dict[int, float]:
+    own = _known(recorded, quantity, condition=condition)
+    base = _known(recorded, quantity, condition="baseline")
+    return {seed: base[seed] / own[seed] for seed in own.keys() & base.keys()}
+
+
+def _times(text: str) -> str:
+    return text if text == "–" else f"{text} times"
+
+
+def _factor(value: float) -> str:
+    return f"{written(value, ',.1f')} times"
+
+
+def condition_accuracy(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy by condition, recorded for both networks, and of this run."""
+    names = {"base_cnn": "CNN1", "compact_cnn": "CNN2"}
+    rows = []
+    for condition, name in CONDITION_NAMES.items():
+        course = courses.get(condition)
+        row = {"Condition": name}
+        for network, short in names.items():
+            known = _known(recorded, "accuracy", network=network, condition=condition)
+            base = _known(recorded, "accuracy", network=network, condition="baseline")
+            row[f"{short}, {recorded_in(base)}"] = interval(known)
+        accuracy = "–" if course is None else f"{course.test_accuracies[-1]:.1f}"
+        row["CNN1, this run"] = accuracy
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) -> pd.DataFrame:
+    """The cache of chapter 02 on first layers whose maps are more and less alike."""
+    columns = {
+        "map_cosine": ("maps' |cos| at the start", 2),
+        "nearest_begun": ("nearest class right before training (%)", 1),
+        "nearest": ("and after (%)", 1),
+        "skipped": ("images skipped (%)", 1),
+        "test_accuracy": ("test accuracy (%)", 1),
+    }
+    rows = []
+    for condition, one in found.items():
+        for name, (text, digits) in columns.items():
+            known = evidence.by_seed(recorded, name, condition=condition)
+            rows.append(
+                {
+                    "Beginning": CONDITION_NAMES[condition],
+                    "Quantity": text,
+                    recorded_in(known): interval(known, digits),
+                    "This run": f"{getattr(one, name):.{digits}f}",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
+    """ResNet18 by width, with and without initialization; dashes where nothing is recorded."""
+    rows = []
+    for width in (8.0, 16.0):
+        known = {
+            condition: evidence.by_seed(
+                recorded, "value", quantity="accuracy", condition=condition, width=width
+            )
+            for condition in ("baseline", "initialized")
+        }
+        gain = evidence.differences(known["initialized"], known["baseline"])
+        rows.append(
+            {
+                "Width": f"{width:g}",
+                "Published": "not known",
+                "Recorded: baseline (%)": stated(known["baseline"]),
+                "Recorded: I = 500 (%)": stated(known["initialized"]),
+                "I = 500 − baseline (points)": interval(gain, sign="+"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def similarity_summary(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -> pd.DataFrame:
+    """What chapter 09 comes to."""
+    base = courses["baseline"]
+    rows = []
+    for condition in ("initialized", "restored", "complete"):
+        own, name = courses[condition], CONDITION_NAMES[condition]
+        gains = [
+            evidence.differences(
+                _known(recorded, quantity, condition=condition),
+                _known(recorded, quantity, condition="baseline"),
+            )
+            for quantity in ("begun maps", "accuracy")
+        ]
+        maps = [_mean_cosine(one.begun) for one in (own, base)]
+        accuracy = [one.test_accuracies[-1:] for one in (own, base)]
+        text = "CNN1 − baseline"
+        rows += [
+            (f"maps' |cos| before training, {name}: {text}", "–", "–",
+             stated(gains[0], 2, "+"), written(maps[0] - maps[1], "+.2f")),
+            (f"test accuracy, {name}: {text} (points)", "–", "–",
+             stated(gains[1], sign="+"), difference(*accuracy)),
+        ]  # fmt: skip
+    return summary(rows)
+
+
+def _mean_cosine(found: Measures) -> float:
+    values = [value for layer, value in found.maps.items() if layer.startswith("conv")]
+    return sum(values) / len(values)
