@@ -185,8 +185,9 @@ def test_orthogonal_kernels_with_similar_maps_and_the_other_way_round() -> None:
     image = toy.random_images(1, size=20)[0]
     same, across, minimized = similar_kernels.counterexample(image)
     assert same.kernel_cosine == across.kernel_cosine == 0
-    # one row of an edge with itself: 1, 4, 1; three rows overlap in 1, 2, 3, 2, 1 of them
-    assert same.similarity == pytest.approx(6 * (1 + 4 + 9 + 4 + 1) / 36)
+    # shifted by an odd number of places the chessboard's colours meet
+    assert same.similarity > 5
+    assert same.map_cosine > 0.9
     assert minimized.similarity < 0.1
     assert minimized.map_cosine < 0.2
 

@@ -34,7 +34,7 @@ def _orthogonal(recorded: Recorded) -> Found:
         verdicts.append(holds(effect))
         text = f"{name}, orthogonal − as drawn"
         measured += [
-            Measured(f"mean |cosine| of maps before training: {text}", effect, form="+.3f"),
+            Measured(f"mean absolute cosine of maps before training: {text}", effect, form="+.3f"),
             Measured(
                 f"mean squared cosine of kernels: {text}", kernels, role="context", form="+.4f"
             ),
@@ -52,7 +52,7 @@ def _less_alike(recorded: Recorded) -> Found:
             )
         )  # fmt: skip
         verdicts.append(beyond(effect, control))
-        quantity = f"mean |cosine| of maps before training, {name}"
+        quantity = f"mean absolute cosine of maps before training, {name}"
         measured += [
             Measured(f"{quantity}: as drawn − I = 500", effect, form="+.3f"),
             Measured(f"{quantity}: shrunk − I = 500", control, role="control", form="+.3f"),
@@ -185,7 +185,7 @@ CLAIMS = (
     Claim(
         id="orthogonal-kernels",
         words="Orthogonal kernels do not make feature maps less alike.",
-        measure="mean |cosine| of maps, orthogonal − as drawn",
+        measure="mean absolute cosine of maps, orthogonal − as drawn",
         where="belmekki2024, abstract",
         chapter=_CHAPTER,
         target="tab-measures",
@@ -199,7 +199,7 @@ CLAIMS = (
         id="less-alike",
         words="Minimizing Convolutional Similarity makes feature maps less alike, whatever the "
         "input.",
-        measure="mean |cosine| of maps, as drawn − I = 500; control: shrunk alike",
+        measure="mean absolute cosine of maps, as drawn − I = 500; control: shrunk alike",
         where="belmekki2024, abstract",
         chapter=_CHAPTER,
         target="tab-measures",

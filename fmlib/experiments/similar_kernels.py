@@ -104,20 +104,20 @@ class Example(NamedTuple):
 def counterexample(image: Tensor) -> list[Example]:
     """Three pairs of 5x5 kernels and what they see in a grey image (1, H, W), mean subtracted.
 
-    The first are the same edge at two places: no number of one meets one of the other.  The
-    second are the edges of two directions.  The third are random ones after Convolutional
-    Similarity was minimized.
+    The first two average the pixels of one and of the other colour of a chessboard: no number of
+    one meets one of the other.  The second are the edges of two directions.  The third are
+    random ones after Convolutional Similarity was minimized.
     """
     edge = torch.tensor([1.0, -1.0], dtype=image.dtype)
-    same = image.new_zeros(2, 1, 5, 5)
-    same[0, 0, 1:4, 0:2] = same[1, 0, 1:4, 3:5] = edge
+    white = (torch.arange(25) % 2 == 0).to(image).reshape(1, 5, 5)
+    same = torch.stack((white, 1 - white))
     across = image.new_zeros(2, 1, 5, 5)
     across[0, 0, 1:4, 1:3] = edge
     across[1, 0, 1:3, 1:4] = edge[:, None]
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randn(2, 1, 5, 5, generator=generator, dtype=image.dtype)
     pairs = {
-        "the same edge at two places": same,
+        "two averages of other pixels": same,
         "edges of two directions": across,
         "similarity minimized": _dissimilar(drawn),
     }

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from fmlib.data import Dataset
 from fmlib.decorrelation import decov, orthogonality_regularizer
 from fmlib.experiments.common import Count, OwnNetwork, Result
-from fmlib.features import extractor
 from fmlib.models import ModelName, layer_table, parameter_count
 from fmlib.similarity import (
     convolutions,
@@ -67,7 +66,9 @@ STEP_FACTORS: dict[Steps, float] = {"sgd": 1.0, "momentum": 0.1, "adam": 0.01}
 """What the learning rate is multiplied by; momentum makes steps ten times as long."""
 BETA, STRONG = 0.001, 0.1
 """Factor of the regularizer, the paper's and one that is felt in networks of this size."""
-UNIT_BETA, ORTHOGONALITY_BETA, DECOV_BETA = 0.01, 0.01, 0.1
+UNIT_BETA, ORTHOGONALITY_BETA = 0.01, 0.01
+DECOV_BETAS: dict[ModelName, float] = {"base_cnn": 0.1, "compact_cnn": 0.1}
+"""Factors of DeCov, tried on a seed of their own."""
 DECAYS: dict[ModelName, float] = {"base_cnn": 0.015, "compact_cnn": 0.011}
 """Factors of the squared norm that end in the norms of `strong`, tried on a seed of their own."""
 COMPLETE: dict[str, Any] = {"pairs": "all", "channels": "all"}
@@ -170,16 +171,11 @@ def _decay(model: nn.Module, images: Tensor, beta: float) -> Tensor:
     return beta * torch.stack(weights).sum()
 
 
-class _DeCov:
-    """DeCov of a layer's maps, its extractor made at the first step."""
-
-    def __init__(self, layer: str) -> None:
-        self.layer = layer
-        self.extract: nn.Module | None = None
-
-    def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
-        self.extract = self.extract or extractor(model, [self.layer])
-        return DECOV_BETA * decov(self.extract(images)[self.layer])
+def _decov(model: nn.Module, images: Tensor, last: str, beta: float) -> Tensor:
+    """DeCov of a layer's maps, computed as in training: normalized over these images."""
+    assert isinstance(model, nn.Sequential)
+    names = [name for name, _ in model.named_children()]
+    return beta * decov(model[: names.index(last) + 1](images))
 
 
 def penalty(condition: Condition, network: ModelName, last: str) -> Penalty | None:
@@ -190,7 +186,7 @@ def penalty(condition: Condition, network: ModelName, last: str) -> Penalty | No
         "unit_strong": lambda model, _: regularizer(model, UNIT_BETA, unit_norm=True),
         "decay": partial(_decay, beta=DECAYS.get(network, 0.0)),
         "orthogonality": lambda model, _: orthogonality_regularizer(model, ORTHOGONALITY_BETA),
-        "decov": _DeCov(last),
+        "decov": partial(_decov, last=last, beta=DECOV_BETAS.get(network, 0.0)),
     }
     return found.get(condition)
 

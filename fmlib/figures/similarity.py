@@ -74,14 +74,11 @@ def one_dimensional(studies: Sequence[Study], found: Chain) -> None:
         left.plot([], [], "s", color=COLOURS[3 * number], label=f"{study.minimized} minimized")
     left.set_xticks(range(len(names)), names, fontsize=9)
     left.set(ylabel="|cosine|", ylim=(-0.02, 1.04))
-    for place, (pair, before, after) in enumerate(
-        zip(found.pairs, found.before, found.after, strict=True)
-    ):
+    for place, (before, after) in enumerate(zip(found.before, found.after, strict=True)):
         colour = COLOURS[0 if found.adjacent[place] else 7]
         right.bar(place, after, color=colour, width=0.7)
         right.plot([place - 0.35, place + 0.35], [before, before], color="black", lw=1.5)
         right.text(place, after + 0.02, f"{after:.2f}", ha="center", fontsize=8)
-        assert pair[0] < pair[1]
     for adjacent, name in ((0, "neighbours, compared"), (7, "not compared")):
         right.plot([], [], "s", color=COLOURS[adjacent], label=name)
     right.plot([], [], color="black", label="before")
@@ -113,11 +110,10 @@ def falls(found: Mapping[Condition, tuple[float, float]]) -> None:
     Takes for each condition the factors of norms and of the scale-free value.
     """
     ax = panel_row(1, 0.9 + 0.42 * len(found))[0]
-    for place, (condition, (norms, alike)) in enumerate(found.items()):
+    for place, (norms, alike) in enumerate(found.values()):
         parts = -log10(norms), -log10(alike)
         for shift, part, colour in ((-0.18, parts[0], COLOURS[7]), (0.18, parts[1], COLOURS[2])):
             ax.barh(place + shift, part, height=0.34, color=colour)
-        assert condition in CONDITION_NAMES
     ax.plot([], [], "s", color=COLOURS[7], label="by smaller norms")
     ax.plot([], [], "s", color=COLOURS[2], label="by dissimilarity")
     ax.axvline(0, color="0.3", lw=1)
@@ -143,6 +139,9 @@ def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
 
 def _training_axes(loss: Axes, accuracy: Axes, name: str) -> None:
     loss.set(yscale="log", ylabel="classification loss", title=name)
+    for axis_format in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
+        axis_format("{x:g}")
+    loss.tick_params(axis="y", which="both", labelsize=8)
     accuracy.set(ylabel="training accuracy (%)")
     for ax in (loss, accuracy):
         epochs_axis(ax)
@@ -186,9 +185,9 @@ def recorded_gains(recorded: pd.DataFrame, quantities: Mapping[str, str]) -> Non
             ax.axvline(0, color=PALETTE["baseline"], lw=1)
             ax.set_title(f"{name}, {seed_count(base)}", fontsize=10)
             ax.set_xlabel(text, fontsize=10)
-        row[0].set_yticks(range(len(shown)), [wrapped(NAMES[name], 24) for name in shown])
+        row[0].set_yticks(range(len(shown)), [wrapped(NAMES[name], 40) for name in shown])
         row[0].tick_params(axis="y", labelsize=8)
-        row[0].invert_yaxis()
+        row[0].set_ylim(len(shown) - 0.4, -0.6)
 
 
 def recorded_smaller(recorded: pd.DataFrame) -> None:
@@ -197,15 +196,16 @@ def recorded_smaller(recorded: pd.DataFrame) -> None:
     first = recorded[recorded["network"].eq("base_cnn")]
     _by_iterations(left, first)
     _by_parameters(middle, recorded[recorded["network"].eq("compact_cnn")])
-    for place, (steps, name) in enumerate(STEP_NAMES.items()):
+    for place, steps in enumerate(STEP_NAMES):
         base = _numbers(first, "accuracy", condition="baseline", steps=steps)
         for shift, condition in ((-0.2, "initialized"), (0.2, "complete")):
             own = _numbers(first, "accuracy", condition=condition, steps=steps)
             gain = evidence.differences(own, base)
             mean_and_interval(right, place + shift, gain, condition, width=0.15)
-        assert name
     right.axhline(0, color=PALETTE["baseline"], lw=1)
     right.set_xticks(range(len(STEP_NAMES)), [wrapped(n, 9) for n in STEP_NAMES.values()])
+    right.set_xlim(-0.5, len(STEP_NAMES) - 0.5)
+    right.tick_params(axis="x", labelsize=8)
     right.set_ylabel("gain over the baseline (points)")
     legend_below(middle)
 

@@ -55,17 +55,16 @@ def _small(share: float) -> str:
 
 
 MEASURE_NAMES = {
-    "similarity": "Convolutional Similarity",
-    "norms": "norms",
-    "scale_free": "scale-free",
-    "complete": "scale-free, all pairs",
-    "kernel_cosine": "kernels' cos²",
-    "maps": "maps' |cos|",
-    "activations": "after ReLU",
-    "dead": "dead maps (%)",
+    "similarity": "Loss",
+    "norms": "Norms",
+    "scale_free": "Scale-free",
+    "complete": "All pairs",
+    "kernel_cosine": "Kernels",
+    "maps": "Maps",
+    "dead": "Dead (%)",
 }
 """What is measured of a network, for headings."""
-_FORMS = {"dead": ".1f", "maps": ".3f", "activations": ".3f", "kernel_cosine": ".4f"}
+_FORMS = {"dead": ".1f", "maps": ".3f", "kernel_cosine": ".4f"}
 
 
 def recorded_measures(
@@ -75,10 +74,11 @@ def recorded_measures(
     rows = []
     for condition in conditions:
         row = {"Condition": CONDITION_NAMES[condition]}
+        known: dict[int, float] = {}
         for quantity, name in MEASURE_NAMES.items():
             known = _known(recorded, f"{time} {quantity}", network=network, condition=condition)
             row[name] = _brief(known, _FORMS.get(quantity, ".3g"))
-            row["n"] = evidence.counted(known) if known else "–"
+        row["n"] = evidence.counted(known)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -165,24 +165,20 @@ def condition_accuracy(courses: Mapping[Condition, Course], recorded: pd.DataFra
 def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) -> pd.DataFrame:
     """The cache of chapter 02 on first layers whose maps are more and less alike."""
     columns = {
-        "map_cosine": ("maps' |cos| at the start", 2),
-        "nearest_begun": ("nearest class right before training (%)", 1),
-        "nearest": ("and after (%)", 1),
-        "skipped": ("images skipped (%)", 1),
-        "test_accuracy": ("test accuracy (%)", 1),
+        "map_cosine": ("Maps' cosine", 2),
+        "nearest_begun": ("Nearest class, before (%)", 1),
+        "nearest": ("after (%)", 1),
+        "skipped": ("Skipped (%)", 1),
+        "test_accuracy": ("Accuracy (%)", 1),
     }
     rows = []
     for condition, one in found.items():
-        for name, (text, digits) in columns.items():
-            known = evidence.by_seed(recorded, name, condition=condition)
-            rows.append(
-                {
-                    "Beginning": CONDITION_NAMES[condition],
-                    "Quantity": text,
-                    recorded_in(known): interval(known, digits),
-                    "This run": f"{getattr(one, name):.{digits}f}",
-                }
-            )
+        known = {name: evidence.by_seed(recorded, name, condition=condition) for name in columns}
+        heads = {"Beginning": CONDITION_NAMES[condition]}
+        ours = {head: f"{getattr(one, name):.{d}f}" for name, (head, d) in columns.items()}
+        theirs = {head: interval(known[name], d) for name, (head, d) in columns.items()}
+        rows.append({**heads, "Run": recorded_in(known["nearest"]), **theirs})
+        rows.append({"Beginning": "", "Run": "This run", **ours})
     return pd.DataFrame(rows)
 
 
@@ -226,7 +222,7 @@ def similarity_summary(courses: Mapping[Condition, Course], recorded: pd.DataFra
         accuracy = [one.test_accuracies[-1:] for one in (own, base)]
         text = "CNN1 − baseline"
         rows += [
-            (f"maps' |cos| before training, {name}: {text}", "–", "–",
+            (f"absolute cosine of maps before training, {name}: {text}", "–", "–",
              stated(gains[0], 2, "+"), written(maps[0] - maps[1], "+.2f")),
             (f"test accuracy, {name}: {text} (points)", "–", "–",
              stated(gains[1], sign="+"), difference(*accuracy)),
