@@ -57,7 +57,7 @@ from fmlib.experiments.feature_map_regularization import (
     WaysRun,
     WayTrained,
 )
-from fmlib.experiments.grids import GENTLE, MAP_WAYS
+from fmlib.experiments.grids import COLOUR_CNN, GENTLE, MAP_WAYS
 from fmlib.experiments.large_pictures import Pictures, PicturesRun, Start, png
 from fmlib.experiments.seeing import (
     AMOUNTS,
@@ -68,6 +68,10 @@ from fmlib.experiments.seeing import (
     SeeingRun,
     Seen,
 )
+from fmlib.experiments.similar_training import Condition as SimilarityCondition
+from fmlib.experiments.similar_training import Course as SimilarCourse
+from fmlib.experiments.similar_training import Measures
+from fmlib.experiments.similarity import Cached, CachedRun, ResNetRun, SimilarityRun
 from fmlib.experiments.skipping import SkippingRun
 from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
@@ -457,6 +461,60 @@ def seeing(seed: int, **values: Any) -> Made:
         },
     )
     return "seeing", SeeingRun(seed=seed), result.model_copy(update=values)
+
+
+def measures(maps: float = 0.4, **values: float) -> Measures:
+    """A loss of 2, of which norms are 2 too; every layer's maps have the same cosine."""
+    numbers = {"loss": 2.0, "norms": 2.0, "unit": 1.0, "complete": 1.0, "kernel_cosine": 0.02}
+    layers = {"conv1": maps, "act1": maps / 2}
+    return Measures(**{**numbers, **values}, maps=layers, dead={"conv1": 5.0, "act1": 10.0})
+
+
+def similar(
+    seed: int,
+    condition: SimilarityCondition = "baseline",
+    accuracy: float = 90.0,
+    early: float = 60.0,
+    maps: float = 0.4,
+    begun: Measures | None = None,
+    **config: Any,
+) -> Made:
+    """A training of three epochs; of CNN2, another width or optimizer by `config`."""
+    if config.get("network") == "compact_cnn":
+        config = {**COLOUR_CNN, **config}
+    run = SimilarityRun.model_validate({"condition": condition, "seed": seed, **config})
+    return "similarity", run, course(accuracy, early, begun or measures(maps), run.width)
+
+
+def course(accuracy: float, early: float, begun: Measures, width: float = 1.0) -> SimilarCourse:
+    return SimilarCourse(
+        minimized_at=(0, 500),
+        minimized=(2.0, 0.5),
+        drawn=measures(),
+        begun=begun,
+        trained=measures(0.3, loss=8.0, norms=4.0),
+        losses=(2.0, 1.0, 0.5),
+        train_accuracies=(50.0, 70.0, 95.0),
+        test_accuracies=(50.0, early, accuracy),
+        similarity=(begun.loss, 4.0, 6.0, 8.0),
+        norms=(begun.norms, 3.0, 4.0, 4.0),
+        diverged=False,
+        parameters=round(1000 * width),
+    )
+
+
+def similar_resnet(seed: int, condition: SimilarityCondition, width: int, accuracy: float) -> Made:
+    """ResNet18 with and without initialization."""
+    run = ResNetRun(condition=condition, seed=seed, width=width)
+    return "resnet_similarity", run, course(accuracy, 60.0, measures())
+
+
+def similar_cache(seed: int, condition: SimilarityCondition, nearest: float = 40.0) -> Made:
+    """A training with a cache."""
+    result = Cached(
+        nearest_begun=35.0, nearest=nearest, skipped=30.0, test_accuracy=80.0, map_cosine=0.25
+    )
+    return "similar_caches", CachedRun(condition=condition, seed=seed), result
 
 
 def pictures(seed: int, start: Start = "scratch", epochs: tuple[int, ...] = (1, 2)) -> Made:

@@ -308,6 +308,89 @@ def converging(early_first: float, early_last: float) -> Make:
     return seen(convergence=early)
 
 
+BOTH: tuple[dict[str, Any], ...] = ({}, {"network": "compact_cnn"})
+"""The two shallow networks, as settings of their runs."""
+
+
+def shallow(
+    *, only: int | None = None, quantity: str = "accuracy", usual: float = 50.0, **more: Any
+) -> Make:
+    """Both networks, of which conditions have so much more than usual; or one of them has."""
+    conditions: list[Any] = ["baseline", "shrunk", "decay", *more]
+
+    def make(results: Path) -> None:
+        made = []
+        for seed, (number, network) in ((s, n) for s in SEEDS for n in enumerate(BOTH)):
+            for condition in dict.fromkeys(conditions):
+                here = more.get(condition, 0) * (only in (None, number))
+                noise = JITTER[seed] / 100 * (condition in more)
+                values: dict[str, Any] = {quantity: usual + here + noise}
+                made.append(recorded.similar(seed, condition, **values, **network))
+        recorded.write_all(made, results)
+
+    return make
+
+
+def alike(**more: Any) -> Make:
+    """Cosines of maps before training, from 0.5."""
+    return shallow(quantity="maps", usual=0.5, **more)
+
+
+def sooner(**more: Any) -> Make:
+    return shallow(quantity="early", **more)
+
+
+def smaller(initialized: float, baseline: float) -> Make:
+    """Accuracies of a quarter and half of CNN2, the whole one's being 50."""
+
+    def make(results: Path) -> None:
+        made = []
+        for seed in SEEDS:
+            noise = JITTER[seed] / 100
+            made.append(recorded.similar(seed, "baseline", 50.0, network="compact_cnn"))
+            for width in (0.25, 0.5):
+                less: dict[str, Any] = {"network": "compact_cnn", "width": width}
+                made.append(recorded.similar(seed, "initialized", initialized + noise, **less))
+                made.append(recorded.similar(seed, "baseline", baseline, **less))
+        recorded.write_all(made, results)
+
+    return make
+
+
+def stepping(sgd: float, momentum: float) -> Make:
+    """Gains of the initialization by optimizer."""
+
+    def make(results: Path) -> None:
+        made = []
+        for seed, (steps, gain) in (
+            (s, pair) for s in SEEDS for pair in (("sgd", sgd), ("momentum", momentum))
+        ):
+            noise = JITTER[seed] * (steps == "sgd") / 100
+            made += [
+                recorded.similar(seed, "baseline", 90.0, steps=steps),
+                recorded.similar(seed, "initialized", 90.0 + gain + noise, steps=steps),
+            ]
+        recorded.write_all(made, results)
+
+    return make
+
+
+def residual(narrow: float, wide: float) -> Make:
+    """Gains of ResNet18 at both widths."""
+
+    def make(results: Path) -> None:
+        made = []
+        for seed, (width, gain) in ((s, pair) for s in SEEDS for pair in ((8, narrow), (16, wide))):
+            last = 70.0 + gain + JITTER[seed] / 100
+            made += [
+                recorded.similar_resnet(seed, "baseline", width, 70.0),
+                recorded.similar_resnet(seed, "initialized", width, last),
+            ]
+        recorded.write_all(made, results)
+
+    return make
+
+
 ALWAYS, NEVER, ONCE = (True,) * 9, (False,) * 9, (True, *(False,) * 8)
 
 CASES: list[tuple[str, Verdict, Make]] = [
@@ -456,6 +539,33 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("first-layer", P, first(accuracy=1, dead=-1, midrange=-1)),
     ("first-layer", U, first(accuracy=0, dead=0, midrange=0)),
     ("first-layer", N, first(accuracy=-1, dead=1, midrange=-1)),
+    ("orthogonal-kernels", R, alike(orthogonal=0.1)),
+    ("orthogonal-kernels", U, alike(orthogonal=0.0)),
+    ("orthogonal-kernels", N, alike(orthogonal=-0.1)),
+    ("less-alike", R, alike(initialized=-0.1)),
+    ("less-alike", P, alike(initialized=-0.1, shrunk=-0.2)),
+    ("less-alike", U, alike(initialized=0.0)),
+    ("less-alike", N, alike(initialized=0.1)),
+    ("similarity-accuracy", R, shallow(initialized=1)),
+    ("similarity-accuracy", P, shallow(initialized=1, shrunk=1)),
+    ("similarity-accuracy", P, shallow(only=1, initialized=1)),
+    ("similarity-accuracy", N, shallow(initialized=-1)),
+    ("similarity-regularizer", R, shallow(regularized=1)),
+    ("similarity-regularizer", R, shallow(regularized=-1, strong=1)),
+    ("similarity-regularizer", P, shallow(regularized=-1, strong=1, decay=2)),
+    ("similarity-regularizer", N, shallow(regularized=-1, strong=-1)),
+    ("similarity-convergence", R, sooner(initialized=1)),
+    ("similarity-convergence", P, sooner(initialized=1, shrunk=2)),
+    ("similarity-convergence", N, sooner(initialized=-1)),
+    ("smaller-models", R, smaller(initialized=49.5, baseline=48)),
+    ("smaller-models", P, smaller(initialized=49.5, baseline=49.9)),
+    ("smaller-models", N, smaller(initialized=48.5, baseline=48)),
+    ("similarity-momentum", R, stepping(sgd=1, momentum=0)),
+    ("similarity-momentum", N, stepping(sgd=0, momentum=1)),
+    ("similarity-momentum", U, stepping(sgd=1, momentum=1)),
+    ("similarity-resnet", R, residual(narrow=1, wide=1)),
+    ("similarity-resnet", P, residual(narrow=1, wide=-1)),
+    ("similarity-resnet", N, residual(narrow=-1, wide=-1)),
 ]  # fmt: skip
 
 

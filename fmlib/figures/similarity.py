@@ -138,7 +138,8 @@ def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
 
 
 def _training_axes(loss: Axes, accuracy: Axes, name: str) -> None:
-    loss.set(yscale="log", ylabel="classification loss", title=name)
+    scale = "log" if np.isfinite(loss.dataLim.y1) else "linear"  # without a number there is none
+    loss.set(yscale=scale, ylabel="classification loss", title=name)
     for axis_format in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
         axis_format("{x:g}")
     loss.tick_params(axis="y", which="both", labelsize=8)
@@ -228,4 +229,6 @@ def _by_parameters(ax: Axes, rows: pd.DataFrame) -> None:
         sizes = sorted(own["parameters"].unique().tolist())
         known = [evidence.by_seed(own, "value", parameters=size) for size in sizes]
         band(ax, sizes, known, condition)
-    ax.set(xscale="log", xlabel="parameters", ylabel="test accuracy (%)")
+    ax.set(xlabel="parameters", ylabel="test accuracy (%)")
+    if not rows.empty:
+        ax.set_xscale("log")
