@@ -48,9 +48,8 @@ class SimilaritySettings(Settings, Similar):
         500, "steps that lower Convolutional Similarity before training", smoke=20
     )
     n_probed: Count = setting(
-        500, "training images whose accuracy is followed, and of them 200 whose maps are compared",
-        smoke=50, paper=1000,
-    )  # fmt: skip
+        500, "training images whose accuracy is followed by epoch", smoke=50, paper=1000
+    )
     n_colour: Count = setting(800, "training images of the second network", smoke=100, paper=3000)
     cache_batch: Count = setting(100, "images of a step of the training with a cache", smoke=50)
     repetitions: Count = setting(200, "kernels and signals drawn in the one-dimensional studies")

@@ -224,11 +224,13 @@ def _by_iterations(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _by_parameters(ax: Axes, rows: pd.DataFrame) -> None:
+    sizes = sorted(rows["parameters"].unique().tolist())
     for condition in ("baseline", "initialized", "complete"):
         own = rows[rows["condition"].eq(condition) & rows["quantity"].eq("accuracy")]
-        sizes = sorted(own["parameters"].unique().tolist())
         known = [evidence.by_seed(own, "value", parameters=size) for size in sizes]
         band(ax, sizes, known, condition)
     ax.set(xlabel="parameters", ylabel="test accuracy (%)")
-    if not rows.empty:
+    if sizes:
         ax.set_xscale("log")
+        ax.set_xticks(sizes, [f"{size:,}" for size in sizes], fontsize=8)
+        ax.minorticks_off()
