@@ -1,12 +1,13 @@
 """Figures of chapter 09: kernels and maps, what is minimized, and what comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import log10
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 from torch import Tensor
 
 from fmlib import evidence
@@ -24,7 +25,6 @@ from fmlib.figures.style import (
     look,
     mean_and_interval,
     panel_row,
-    seed_count,
     wrapped,
 )
 
@@ -140,9 +140,10 @@ def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
 def _training_axes(loss: Axes, accuracy: Axes, name: str) -> None:
     scale = "log" if np.isfinite(loss.dataLim.y1) else "linear"  # without a number there is none
     loss.set(yscale=scale, ylabel="classification loss", title=name)
-    for axis_format in (loss.yaxis.set_major_formatter, loss.yaxis.set_minor_formatter):
-        axis_format("{x:g}")
-    loss.tick_params(axis="y", which="both", labelsize=8)
+    if scale == "log":
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        loss.yaxis.set_minor_locator(NullLocator())
+        loss.yaxis.set_major_formatter("{x:g}")
     accuracy.set(ylabel="training accuracy (%)")
     for ax in (loss, accuracy):
         epochs_axis(ax)
@@ -170,6 +171,12 @@ def _numbers(recorded: pd.DataFrame, quantity: str, **chosen: object) -> dict[in
     return evidence.by_seed(recorded, "value", quantity=quantity, **{**usual, **chosen})
 
 
+def _range(counts: Iterable[int]) -> str:
+    """One count, or the smallest and the largest."""
+    known = sorted(counts)
+    return str(known[0]) if known[0] == known[-1] else f"{known[0]} to {known[-1]}"
+
+
 def recorded_gains(recorded: pd.DataFrame, quantities: Mapping[str, str]) -> None:
     """Differences from the baseline, a panel per network and quantity, a row per condition."""
     shown: list[Condition] = [name for name in CONDITION_NAMES if name != "baseline"]
@@ -179,12 +186,16 @@ def recorded_gains(recorded: pd.DataFrame, quantities: Mapping[str, str]) -> Non
     for row, (quantity, text) in zip(axes, quantities.items(), strict=True):
         for ax, (network, name) in zip(row, SHALLOW.items(), strict=True):
             base = _numbers(recorded, quantity, network=network, condition="baseline")
-            for place, condition in enumerate(shown):
-                own = _numbers(recorded, quantity, network=network, condition=condition)
-                gain = evidence.differences(own, base)
+            gains = [
+                evidence.differences(
+                    _numbers(recorded, quantity, network=network, condition=condition), base
+                )
+                for condition in shown
+            ]
+            for place, (condition, gain) in enumerate(zip(shown, gains, strict=True)):
                 mean_and_interval(ax, place, gain, condition, turn=-1)
             ax.axvline(0, color=PALETTE["baseline"], lw=1)
-            ax.set_title(f"{name}, {seed_count(base)}", fontsize=10)
+            ax.set_title(f"{name}, n = {_range(map(len, gains))}", fontsize=10)
             ax.set_xlabel(text, fontsize=10)
         row[0].set_yticks(range(len(shown)), [wrapped(NAMES[name], 40) for name in shown])
         row[0].tick_params(axis="y", labelsize=8)
