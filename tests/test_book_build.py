@@ -165,6 +165,20 @@ def test_figures_are_lighter_than_the_notebooks_and_look_the_same(html: Path, ch
         assert seen.mean() <= 0.01
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_notebook_to_download_is_the_chapter_with_the_lighter_figures(
+    html: Path, chapter: str
+) -> None:
+    drawn = ROOT / "book" / f"{chapter}.ipynb"
+    offered = html / "_sources/book" / drawn.name
+    lighter = [
+        (html / "_images" / f"{sha256(file).hexdigest()}.png").read_bytes()
+        for file in website.pictures(drawn)
+    ]
+    assert website.pictures(offered) == lighter
+    assert website.cells_without_pictures(offered) == website.cells_without_pictures(drawn)
+
+
 def test_buttons_to_the_repository_need_its_address(html: Path) -> None:
     config = (ROOT / "_config.yml").read_text()
     address = re.search(r'^  url: "?([^"\s]*)', config, re.M)

@@ -85,6 +85,15 @@ def pictures(notebook: Path) -> list[bytes]:
     return [b64decode("".join(data["image/png"])) for data in found if "image/png" in data]
 
 
+def cells_without_pictures(notebook: Path) -> list[dict[str, object]]:
+    """A notebook's cells, the PNG files in their outputs taken out."""
+    cells: list[dict[str, object]] = json.loads(
+        notebook.read_text(encoding="utf-8"),
+        object_hook=lambda data: {key: data[key] for key in data if key != "image/png"},
+    )["cells"]
+    return cells
+
+
 def addresses_in_style(style: str) -> list[str]:
     """What a browser loads for a style sheet: images, fonts, other style sheets."""
     style = re.sub(r"/\*.*?\*/", "", style, flags=re.S)
