@@ -45,7 +45,7 @@ HEADLINES = {
     "early_exits": ("network", "exits.*.accuracy"),
     "cache_depth": ("test_accuracy",),
     "feature_evolution": ("accuracies.*",),
-    "seeing": ("accuracies.*", "purity.*", "centre", "border"),
+    "seeing": ("accuracies.*", "purity.*", "centre.*", "border.*"),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
 }

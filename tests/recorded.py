@@ -59,8 +59,8 @@ from fmlib.experiments.feature_map_regularization import (
 )
 from fmlib.experiments.grids import GENTLE, MAP_WAYS
 from fmlib.experiments.large_pictures import Pictures, PicturesRun, Start, png
+from fmlib.experiments.looks import AMOUNTS
 from fmlib.experiments.seeing import (
-    AMOUNTS,
     PARTS,
     FirstLayerFound,
     PartFound,
@@ -437,23 +437,29 @@ def seeing(seed: int, **values: Any) -> Made:
         purity_untrained={"act1": 45.0, "act2": 46.0, "act3": 47.0},
         shown_epochs=(0, 4, 23),
         convergence={"act1": (0.5, 0.9, 1.0), "act2": (0.2, 0.6, 1.0), "act3": (0.0, 0.5, 1.0)},
-        moved={name: {"act1": 0.9, "fc": 0.3} for name in AMOUNTS},
+        moved={name: {"act1": (0.8, 0.9, 0.9), "fc": (0.7, 0.4, 0.3)} for name in AMOUNTS},
         probability={
             name: tuple(0.9 if amount == (name == "scaling") else left[name] for amount in amounts)
             for name, amounts in AMOUNTS.items()
         },
-        centre=3.0,
-        border=1.0,
+        centre=(0.0, 2.0, 3.0),
+        border=(0.0, 1.5, 1.0),
         activity=30.0,
         activity_untrained=20.0,
         parts={part.name: parts for part in PARTS},
+        agreement=({"act3": 0.0, "fc": -0.1}, {"act3": 0.1, "fc": 0.1}),
         first_layers={
             "11x11, stride 4": FirstLayerFound(dead=20.0, midrange=40.0, aliased=90.0, accuracy=70),
             "7x7, stride 2": FirstLayerFound(dead=5.0, midrange=50.0, aliased=60.0, accuracy=75),
         },
+        shuffled_learnt=99.0,
         sanity={
-            "gradient": SanityFound(layers={"fc": 0.6, "conv1": 0.1}, twin=0.5, edges=0.2),
-            "deconvnet": SanityFound(layers={"fc": 0.7, "conv1": 0.3}, twin=0.6, edges=-0.1),
+            "gradient": SanityFound(
+                layers={"fc": 0.6, "conv1": 0.1}, twin=0.5, shuffled=0.25, edges=0.2
+            ),
+            "deconvnet": SanityFound(
+                layers={"fc": 0.7, "conv1": 0.3}, twin=0.6, shuffled=0.3, edges=-0.1
+            ),
         },
     )
     return "seeing", SeeingRun(seed=seed), result.model_copy(update=values)

@@ -346,7 +346,11 @@ def test_every_experiment_has_headlines() -> None:
         },
         "cache_depth": {"test_accuracy"},
         "feature_evolution": {"accuracies.0"},
-        "seeing": {"accuracies.0", "centre", "border", *(f"purity.act{n}" for n in (1, 2, 3))},
+        "seeing": {
+            "accuracies.0",
+            *(f"{place}.{n}" for n in range(2) for place in ("centre", "border")),
+            *(f"purity.act{n}" for n in (1, 2, 3)),
+        },
         "large_pictures": {"accuracies.0"},
     }
     further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own

@@ -10,7 +10,8 @@ import pytest
 from fmlib import chapters, claims, evidence, evidence_tables, published
 from fmlib.claims import feature_map_regularization
 from fmlib.experiments.grids import FEW_IMAGES
-from fmlib.experiments.seeing import AMOUNTS, PARTS, FirstLayerFound, PartFound
+from fmlib.experiments.looks import AMOUNTS
+from fmlib.experiments.seeing import PARTS, FirstLayerFound, PartFound
 from fmlib.verdicts import Verdict
 from tests import made_up, recorded
 
@@ -259,7 +260,7 @@ def seen(**values: object) -> Make:
 def moving(translation: float, scaling: float) -> Make:
     """Distances that the output moves; the first layer moves 0.5."""
     apart = {"translation": translation, "scaling": scaling, "rotation": 0.1}
-    return seen(moved={name: {"act1": 0.5, "fc": fc} for name, fc in apart.items()})
+    return seen(moved={name: {"act1": (0.5,), "fc": (fc,)} for name, fc in apart.items()})
 
 
 def turning(**left: float) -> Make:
@@ -444,9 +445,9 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("rotation", P, turning(translation=0.6, scaling=0.8, rotation=0.7)),
     ("rotation", U, turning(translation=0.75, scaling=0.75, rotation=0.75)),
     ("rotation", N, turning(translation=0.8, scaling=0.8, rotation=0.85)),
-    ("localizes", R, seen(centre=1.0, border=0.9)),
-    ("localizes", U, seen(centre=1.0, border=1.0)),
-    ("localizes", N, seen(centre=0.9, border=1.0)),
+    ("localizes", R, seen(centre=(1.0,), border=(0.9,))),
+    ("localizes", U, seen(centre=(1.0,), border=(1.0,))),
+    ("localizes", N, seen(centre=(0.9,), border=(1.0,))),
     ("correspondence", R, hidden(output=0.1, last_maps=0.1)),
     ("correspondence", P, hidden(output=-0.1, last_maps=0.1)),
     ("correspondence", N, hidden(output=-0.1, last_maps=-0.1)),

@@ -134,7 +134,7 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
      evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
      evidence.deciles, evidence.embeddings, evidence.evolution, evidence.evolution_looks,
      evidence.large_networks, evidence.seeing, evidence.map_convergence,
-     evidence.moved_probability],
+     evidence.moved_probability, evidence.seen_by_epoch],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -377,7 +377,7 @@ def test_large_pictures_are_those_of_the_first_seed(tmp_path: Path) -> None:
 
 
 def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
-    recorded.write_all([recorded.seeing(0), recorded.seeing(1, centre=7.0)], tmp_path)
+    recorded.write_all([recorded.seeing(0), recorded.seeing(1, centre=(0.0, 0.0, 7.0))], tmp_path)
     table = evidence.seeing(tmp_path)
     found = {name: evidence.by_seed(rows, "value") for name, rows in table.groupby("quantity")}
     known = {name: values[0] for name, values in found.items()}
@@ -389,8 +389,8 @@ def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
     assert (known["part left sleeve fc"], known["random toe act3"]) == (0.2, 0.5)
     assert (known["dead 11x11, stride 4"], known["accuracy 7x7, stride 2"]) == (20, 75)
     assert (known["gradient: conv1"], known["deconvnet: twin"]) == (0.1, 0.6)
-    assert known["deconvnet: edges"] == -0.1
-    assert len(found) == 5 + 2 * 3 + 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 4
+    assert (known["deconvnet: shuffled"], known["deconvnet: edges"]) == (0.3, -0.1)
+    assert len(found) == 5 + 2 * 3 + 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 5
 
 
 def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:
@@ -398,6 +398,12 @@ def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:
     table = evidence.map_convergence(tmp_path)
     assert evidence.by_seed(table, "correlation", layer="act2", epoch=4) == {0: 0.6}
     assert len(table) == 3 * 3
+    table = evidence.seen_by_epoch(tmp_path)
+    chosen = partial(evidence.by_seed, table, "value")
+    assert chosen(measure="moved", line="fc", epoch=4) == {0: 0.4}
+    assert chosen(measure="hidden", line="border hidden", epoch=4) == {0: 1.5}
+    assert chosen(measure="parts", line="fc", epoch=0) == {0: -0.1}
+    assert len(table) == 2 * 3 + 2 * 3 + 2 * 2
     table = evidence.moved_probability(tmp_path)
     chosen = partial(evidence.by_seed, table, "probability")
     assert chosen(transformation="scaling", amount=1) == {0: 0.9}

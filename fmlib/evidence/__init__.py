@@ -47,7 +47,13 @@ from fmlib.evidence.maps import (
     way_differences,
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
-from fmlib.evidence.seeing import map_convergence, moved_probability, photographs, seeing
+from fmlib.evidence.seeing import (
+    map_convergence,
+    moved_probability,
+    photographs,
+    seeing,
+    seen_by_epoch,
+)
 from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
@@ -98,6 +104,7 @@ __all__ = [
     "robustness",
     "rules",
     "seeing",
+    "seen_by_epoch",
     "shared_seeds",
     "skipping",
     "stages",

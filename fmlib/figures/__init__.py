@@ -68,6 +68,7 @@ from fmlib.figures.seeing import (
     recorded_convergence,
     recorded_probability,
     sanity,
+    seen_by_epoch,
     top_nine,
 )
 from fmlib.figures.skipping import (
@@ -138,6 +139,7 @@ __all__ = [
     "recorded_ways_by_epoch",
     "robustness",
     "sanity",
+    "seen_by_epoch",
     "similarity_stages",
     "skipped_by_epoch",
     "top_nine",
