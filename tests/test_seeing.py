@@ -136,13 +136,14 @@ def test_the_twin_is_trained_alike_from_another_seed(
     settings: SeeingSettings, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seeing, "parallel", lambda function, tasks, jobs: [*map(function, tasks)])
-    first, twin, shuffled = seeing.networks(settings)
+    (first, twin, shuffled), garments = seeing.networks(settings)
     assert toy.unchanged(first.model, network.model.state_dict())
     fresh = settings.model(settings.load(), seeing.TWIN_SEED)
     assert toy.unchanged(twin.snapshots.model(0), fresh.state_dict())
     other = settings.model(settings.load(), seeing.SHUFFLED_SEED)
     assert toy.unchanged(shuffled.snapshots.model(0), other.state_dict())
     assert len(shuffled.history.epochs) == seeing.SHUFFLED_PASSES * settings.epochs
+    assert garments.snapshots.epochs == (0, 1)
 
 
 def test_shuffled_labels_are_those_of_other_images(
@@ -210,11 +211,11 @@ def test_maps_converge_to_those_of_the_last_epoch(
         assert max(values[:-1]) < 1
 
 
-def test_parts_are_hidden_in_five_images_of_their_garment(
-    settings: SeeingSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(seeing, "fit", lambda *_, **__: None)
-    found = seeing.garments(settings, seed=3)[0]
+def test_parts_are_hidden_in_five_images_of_their_garment(settings: SeeingSettings) -> None:
+    trained = seeing.train_on_garments(settings, seed=3)
+    by_epoch = seeing.corresponding(settings, 3, trained.snapshots)
+    assert list(by_epoch) == [0, 1]
+    found = by_epoch[1]
     garments = data.load("fashion-mnist", 60, 1000, dtype=torch.float64)
     assert [one.part for one in found] == list(PARTS)
     for one in found:

@@ -1145,15 +1145,18 @@ def test_recorded_complexity(tmp_path: Path) -> None:
 
 
 def test_evolution_summary(tmp_path: Path) -> None:
-    recorded.write_all([recorded.evolution(0), recorded.evolution(1, images=400)], tmp_path)
+    made = recorded.evolution(0, agreement=(10.0, 20.0, 30.0, 40.0))
+    recorded.write_all([made, recorded.evolution(1, images=400)], tmp_path)
     shown = [looked.shown("scratch", (85.0, 80.0)), looked.shown("harder")]
-    table = tables.evolution_summary(shown, looked.judging(), evidence.evolution(tmp_path), 4000)
-    found = rows(table, "Quantity", "Published", "Recorded", "This run")
-    assert found[:2] == [
+    found = evidence.evolution(tmp_path), evidence.evolution_looks(tmp_path)
+    table = tables.evolution_summary(shown, looked.judging(), *found, 4000)
+    lines = rows(table, "Quantity", "Published", "Recorded", "This run")
+    assert lines[:2] == [
         ["best validation accuracy, from scratch (%)", "93", "90.0, n = 1", "85.0"],
         ["best validation accuracy, pretrained on other classes (%)", "96", DASH, DASH],
     ]
-    assert [row[1:] for row in found[2:]] == [[DASH, DASH, "100"]] * 2
+    assert lines[2][1:] == [DASH, "40.0, n = 1", "100"]
+    assert lines[3][1:] == [DASH, DASH, "100"]
     assert set(table["Authors' log"]) == {DASH}
 
 

@@ -1,6 +1,6 @@
 """Chapter 06: what feature maps see, and how that comes about (masum2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -184,16 +184,41 @@ def train_on_shuffled(settings: Seeing, seed: int) -> Network:
     return Network(model, snapshots, History(epochs=(*history.epochs[:-1], last)))
 
 
-def _train_one(task: tuple[Seeing, int, bool]) -> Network:
-    settings, seed, shuffled = task
-    return (train_on_shuffled if shuffled else train)(settings, seed)
+def train_on_garments(settings: Seeing, seed: int) -> Network:
+    """Train a network on Fashion-MNIST and keep it at every epoch."""
+    garments = _load_garments(settings)
+    model = settings.model(garments, seed, "compact_cnn")
+    snapshots = Snapshots(SNAPSHOT_BYTES)
+    snapshots(0, model)
+    config = settings.train_config(settings.garment_epochs, settings.batch_size, seed)
+    images, labels = garments.train_images, garments.train_labels
+    return Network(model, snapshots, fit(model, images, labels, config, after_epoch=snapshots))
 
 
-def networks(settings: SeeingSettings) -> Trio:
-    """Train the networks of the chapter, several at once."""
+def _load_garments(settings: Seeing) -> Dataset:
+    dtype, device = settings.arithmetic
+    return data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
+
+
+Task = tuple[Callable[[Seeing, int], Network], Seeing, int]
+
+
+def _train_one(task: Task) -> Network:
+    training, settings, seed = task
+    return training(settings, seed)
+
+
+def networks(settings: SeeingSettings) -> tuple[Trio, Network]:
+    """Train the networks of the chapter, several at once; the last one is that of garments."""
     seed = settings.seed
-    tasks = [(settings, seed, False), (settings, seed + TWIN_SEED, False), (settings, seed, True)]
-    return Trio(*parallel(_train_one, tasks, jobs=2))
+    tasks: list[Task] = [
+        (train, settings, seed),
+        (train, settings, seed + TWIN_SEED),
+        (train_on_shuffled, settings, seed),
+        (train_on_garments, settings, seed),
+    ]
+    *trio, garments = parallel(_train_one, tasks, jobs=2)
+    return Trio(*trio), garments
 
 
 # --- correspondence ----------------------------------------------------------------------------
@@ -210,22 +235,17 @@ class Corresponding(NamedTuple):
     layers: dict[str, Correspondence]
 
 
-def garments(settings: Seeing, seed: int) -> dict[int, list[Corresponding]]:
+def corresponding(
+    settings: Seeing, seed: int, snapshots: Snapshots
+) -> dict[int, list[Corresponding]]:
     """Garments with a part hidden, against random parts, in the last maps and in the output.
 
     Five images of each garment, as in the paper; before training and after each of its epochs.
     """
-    dtype, device = settings.arithmetic
-    dataset = data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
-    model = settings.model(dataset, seed, "compact_cnn")
-    config = settings.train_config(settings.garment_epochs, settings.batch_size, seed)
-    found = {0: _corresponding(settings, model, dataset, seed)}
-
-    def look(epoch: int, model: nn.Module) -> None:
-        found[epoch] = _corresponding(settings, model, dataset, seed)
-
-    fit(model, dataset.train_images, dataset.train_labels, config, after_epoch=look)
-    return found
+    dataset = _load_garments(settings)
+    return {
+        epoch: _corresponding(settings, model, dataset, seed) for epoch, model in snapshots.models()
+    }
 
 
 def _corresponding(
@@ -352,32 +372,23 @@ FIRST_LAYERS = ((11, 4), (7, 2))
 """Sides and strides of the first filters: Krizhevsky's, and Zeiler and Fergus's."""
 
 
-def first_layers(settings: Seeing, seed: int) -> list[FirstLayer]:
+def first_layers(settings: Seeing, seed: int, jobs: int = 1) -> list[FirstLayer]:
     """Train two networks that differ in their first layer, on images enlarged to 64x64.
 
     Half of the training images, half as many epochs: enough to tell them apart.
     """
+    tasks = [(settings, kernel, stride, seed) for kernel, stride in FIRST_LAYERS]
+    return parallel(_first_layer, tasks, jobs)
+
+
+def _first_layer(task: tuple[Seeing, int, int, int]) -> FirstLayer:
+    settings, kernel, stride, seed = task
     dataset = settings.load()
     count = max(1, settings.n_train // 2)
-    enlarged = [
+    train_images, test_images = (
         F.interpolate(images, (64, 64), mode="bilinear", align_corners=False)
         for images in (dataset.train_images[:count], dataset.test_images)
-    ]
-    return [
-        _first_layer(settings, dataset, enlarged, kernel, stride, seed)
-        for kernel, stride in FIRST_LAYERS
-    ]
-
-
-def _first_layer(
-    settings: Seeing,
-    dataset: Dataset,
-    enlarged: list[Tensor],
-    kernel: int,
-    stride: int,
-    seed: int,
-) -> FirstLayer:
-    train_images, test_images = enlarged
+    )
     model = strided_cnn(dataset, train_images, kernel, stride, seed, settings.arithmetic[0])
     epochs = max(1, settings.epochs // 2)
     config = settings.train_config(epochs, settings.batch_size, seed)
@@ -463,7 +474,8 @@ class SeeingRun(RunConfig, Seeing):
         moved = looks.invariances(network.model, images, labels, self.layers[0])
         square = self.layers[-1], self.square, self.stride
         falls = looks.hidden_by_epoch(network, images, labels, *square)
-        parts = garments(self, self.seed)
+        on_garments = train_on_garments(self, self.seed)
+        parts = corresponding(self, self.seed, on_garments.snapshots)
         return Seen(
             accuracies=tuple(network.history.test_accuracies),
             purity=pure,
