@@ -11,7 +11,7 @@ from fmlib import chapters, claims, evidence, evidence_tables, published
 from fmlib.claims import feature_map_regularization
 from fmlib.experiments.grids import FEW_IMAGES
 from fmlib.experiments.looks import AMOUNTS
-from fmlib.experiments.seeing import PARTS, FirstLayerFound, PartFound
+from fmlib.experiments.seeing import FirstLayerFound
 from fmlib.verdicts import Verdict
 from tests import made_up, recorded
 
@@ -257,10 +257,12 @@ def seen(**values: object) -> Make:
     )
 
 
-def moving(translation: float, scaling: float) -> Make:
-    """Distances that the output moves; the first layer moves 0.5."""
+def moving(translation: float, scaling: float, before: float = 0.6) -> Make:
+    """Distances that the output moves, and before training; the first layer moves 0.5."""
     apart = {"translation": translation, "scaling": scaling, "rotation": 0.1}
-    return seen(moved={name: {"act1": (0.5,), "fc": (fc,)} for name, fc in apart.items()})
+    return seen(
+        moved={name: {"act1": (0.5,) * 3, "fc": (before, fc, fc)} for name, fc in apart.items()}
+    )
 
 
 def turning(**left: float) -> Make:
@@ -273,18 +275,9 @@ def turning(**left: float) -> Make:
     )
 
 
-def hidden(output: float, last_maps: float) -> Make:
-    """How differently features change by random parts less by the part, of ones."""
-    found = {"fc": output, "act3": last_maps}
-    return seen(
-        parts={
-            part.name: {
-                layer: PartFound(part=0.4, random=0.4 + more + place * 1e-3)
-                for layer, more in found.items()
-            }
-            for place, part in enumerate(PARTS, -2)
-        }
-    )
+def hidden(output: float, last_maps: float, before: float = 0.0) -> Make:
+    """How differently features change by random parts less by the part; before training alike."""
+    return seen(agreement=({"fc": before, "act3": before}, {"fc": output, "act3": last_maps}))
 
 
 def first(accuracy: float, dead: float, midrange: float) -> Make:
@@ -439,17 +432,19 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("invariance", R, moving(translation=0.4, scaling=0.4)),
     ("invariance", P, moving(translation=0.4, scaling=0.6)),
     ("invariance", P, moving(translation=0.6, scaling=0.4)),
+    ("invariance", P, moving(translation=0.4, scaling=0.4, before=0.4)),
     ("invariance", N, moving(translation=0.6, scaling=0.6)),
     ("rotation", R, turning(translation=0.8, scaling=0.8, rotation=0.7)),
     ("rotation", P, turning(translation=0.8, scaling=0.6, rotation=0.7)),
     ("rotation", P, turning(translation=0.6, scaling=0.8, rotation=0.7)),
     ("rotation", U, turning(translation=0.75, scaling=0.75, rotation=0.75)),
     ("rotation", N, turning(translation=0.8, scaling=0.8, rotation=0.85)),
-    ("localizes", R, seen(centre=(1.0,), border=(0.9,))),
-    ("localizes", U, seen(centre=(1.0,), border=(1.0,))),
-    ("localizes", N, seen(centre=(0.9,), border=(1.0,))),
+    ("localizes", R, seen(centre=(0.0, 0.0, 1.0), border=(0.0, 0.0, 0.9))),
+    ("localizes", U, seen(centre=(0.0, 0.0, 1.0), border=(0.0, 0.0, 1.0))),
+    ("localizes", N, seen(centre=(0.0, 0.0, 0.9), border=(0.0, 0.0, 1.0))),
     ("correspondence", R, hidden(output=0.1, last_maps=0.1)),
     ("correspondence", P, hidden(output=-0.1, last_maps=0.1)),
+    ("correspondence", P, hidden(output=0.1, last_maps=0.1, before=0.1)),
     ("correspondence", N, hidden(output=-0.1, last_maps=-0.1)),
     ("first-layer", R, first(accuracy=1, dead=-1, midrange=1)),
     ("first-layer", P, first(accuracy=-1, dead=-1, midrange=1)),
@@ -613,10 +608,10 @@ def test_numbers_behind_claims_on_networks_looked_into(tmp_path: Path) -> None:
     assert found == {
         "specific-maps": [(30, "effect"), (33, "control")],
         "lower-layers-first": [(30, "effect"), (80, "context"), (50, "context")],
-        "invariance": [(60, "effect"), (60, "effect")],
+        "invariance": [(60, "effect"), (50, "control")] * 2,
         "rotation": [(40, "effect"), (40, "effect")],
         "localizes": [(2, "effect"), (10, "context")],
-        "correspondence": [(10, "effect"), (10, "effect")],
+        "correspondence": [(10, "effect"), (10, "control"), (10, "effect"), (20, "control")],
         "first-layer": [(5, "effect"), (15, "context"), (10, "context")],
     }
 

@@ -386,11 +386,12 @@ def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
     assert (known["activity"], known["activity untrained"], known["border"]) == (30, 20, 1)
     assert (known["purity act3"], known["purity untrained act3"]) == (80, 47)
     assert (known["moved scaling act1"], known["moved rotation fc"]) == (0.9, 0.3)
+    assert known["moved untrained scaling fc"] == 0.7
     assert (known["part left sleeve fc"], known["random toe act3"]) == (0.2, 0.5)
     assert (known["dead 11x11, stride 4"], known["accuracy 7x7, stride 2"]) == (20, 75)
     assert (known["gradient: conv1"], known["deconvnet: twin"]) == (0.1, 0.6)
     assert (known["deconvnet: shuffled"], known["deconvnet: edges"]) == (0.3, -0.1)
-    assert len(found) == 5 + 2 * 3 + 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 5
+    assert len(found) == 5 + 2 * 3 + 2 * 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 5
 
 
 def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:

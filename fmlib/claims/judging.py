@@ -51,6 +51,7 @@ class Recorded:
         self.evolution_looks = evidence.evolution_looks(results)
         self.seeing = evidence.seeing(results)
         self.convergence = evidence.map_convergence(results)
+        self.seen_by_epoch = evidence.seen_by_epoch(results)
         self.probability = evidence.moved_probability(results)
         self.undefined = evidence.undefined_losses(results)
         self.benchmarks = evidence.benchmarks()

@@ -17,7 +17,8 @@ def seeing(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     """A row per number that needs no further column, as `quantity` and `value`.
 
     Quantities: `accuracy`, `centre`, `border`, `activity` and `activity untrained`;
-    `purity LAYER` and `purity untrained LAYER`; `moved TRANSFORMATION LAYER`;
+    `purity LAYER` and `purity untrained LAYER`; `moved TRANSFORMATION LAYER` and
+    `moved untrained TRANSFORMATION LAYER`;
     `part PART LAYER` and `random PART LAYER`; `MEASURE KERNEL` of first layers; and
     `METHOD: LAYER`, `METHOD: twin`, `METHOD: shuffled` and `METHOD: edges` of the sanity checks.
     Of what is followed by epoch, the last one.
@@ -38,6 +39,8 @@ def _numbers(record: Record[SeeingRun, Seen]) -> Rows:
     }
     for transformation, layers in found.moved.items():
         numbers |= {f"moved {transformation} {layer}": v[-1] for layer, v in layers.items()}
+        before = {f"moved untrained {transformation} {layer}": v[0] for layer, v in layers.items()}
+        numbers |= before
     for part, by_layer in found.parts.items():
         for layer, one in by_layer.items():
             numbers |= {f"part {part} {layer}": one.part, f"random {part} {layer}": one.random}
