@@ -250,4 +250,5 @@ def _background(count: int, side: int, generator: torch.Generator) -> Tensor:
     drawn = torch.rand(3, count, 1, 1, generator=generator, dtype=torch.float64)
     places = torch.linspace(-0.5, 0.5, side, dtype=torch.float64)
     level, *slopes = 0.3 + 0.4 * drawn[0], *(0.3 * drawn[1:] - 0.15)
-    return (level + slopes[0] * places[:, None] + slopes[1] * places)[:, None]
+    grey: Tensor = level + slopes[0] * places[:, None] + slopes[1] * places  # (n, side, side)
+    return grey[:, None]
