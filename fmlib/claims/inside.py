@@ -19,11 +19,9 @@ OVERLAP = "intersection over union (points)"
 
 
 def _errors(
-    recorded: Recorded, way: str, layer: str, last: bool = True, column: str = "error"
+    recorded: Recorded, way: str, layer: str, when: str = "after", column: str = "error"
 ) -> dict[int, float]:
-    rows = recorded.rows(recorded.inverted, way=way, layer=layer)
-    rows = rows[rows["last"]] if last else rows[rows["epoch"] == 0]
-    return recorded.by_seed(rows, column)
+    return recorded.by_seed(recorded.inverted, column, way=way, layer=layer, when=when)
 
 
 def _mean_image(recorded: Recorded) -> dict[int, float]:
@@ -44,7 +42,7 @@ def _deeper(recorded: Recorded) -> Found:
             f"{DISTANCE}, up-convolution from {LAST}: trained − before training",
             paired(
                 _errors(recorded, "up-convolution", LAST),
-                _errors(recorded, "up-convolution", LAST, last=False),
+                _errors(recorded, "up-convolution", LAST, "before"),
             ),
             role="context",
         ),

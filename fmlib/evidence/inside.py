@@ -16,15 +16,16 @@ COMBINED = ("single", "combined", "single_free", "combined_free")
 def inverted(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     """A row per way, layer and epoch: distance from the images in percent, and similarity.
 
-    The distance of different images is 100.  Epoch 0 is before training, `last` says whether it
-    is the end of it.
+    The distance of different images is 100.  `when` is `before` training, `after` it, or
+    `between`.
     """
-    columns = "way layer epoch last error similarity"
+    columns = "way layer epoch when error similarity"
     return table_of("inversion", _inverted, columns, results, device, 0)
 
 
 def _inverted(record: Record[InversionRun, Inversions]) -> Rows:
     found = record.result
+    names = {found.shown_epochs[-1]: "after", 0: "before"}
     for way, layers in found.errors.items():
         for layer, errors in layers.items():
             similarities = found.similarities[way][layer]
@@ -33,7 +34,7 @@ def _inverted(record: Record[InversionRun, Inversions]) -> Rows:
                     "way": way,
                     "layer": layer,
                     "epoch": epoch,
-                    "last": epoch == found.shown_epochs[-1],
+                    "when": names.get(epoch, "between"),
                     "error": 100 * error,
                     "similarity": alike,
                 }
