@@ -110,7 +110,7 @@ class StreamingQuantiles:
         if self.seen == 0:
             raise ValueError("no numbers have been added; add some before asking for quantiles")
         reaching = (
-            self._counts.flip(1).cumsum(dim=1).flip(1)
+            self._counts.double().flip(1).cumsum(dim=1).flip(1)
         )  # (units, bins), at a bin's lower edge
         reaching = torch.nn.functional.pad(reaching, (0, 1))  # (units, bins + 1), at the upper end
         place = (reaching <= share * self.seen).long().argmax(dim=1)
