@@ -1,6 +1,6 @@
 """Claims of masum2022 on network inversion and network dissection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 from typing import get_args
@@ -94,7 +94,7 @@ def _controlled(verdict: Verdict, controls: list[Estimate | None]) -> Verdict:
     return verdict
 
 
-def _means(layers: list[Mapping[int, float]]) -> dict[int, float]:
+def _means(layers: Sequence[Mapping[int, float]]) -> dict[int, float]:
     """Mean over the layers, by seed."""
     return {seed: fmean(one[seed] for one in layers) for seed in layers[0]} if layers else {}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from fmlib import models
 from fmlib.data import SHOWN_CLASSES
@@ -15,8 +15,8 @@ from fmlib.experiments.feature_evolution import Epochs
 from fmlib.experiments.inversion import Inverting, Looking, State, states, train
 from fmlib.models import ModelName
 from fmlib.visualization.broden import BrodenImages
-from fmlib.visualization.concepts import SIDE, ConceptImages, LabelledImages
-from fmlib.visualization.dissection import CUSTOMARY, Dissection, dissect
+from fmlib.visualization.concepts import SIDE, Concept, ConceptImages, LabelledImages
+from fmlib.visualization.dissection import CUSTOMARY, Dissection, dissect, masks
 from fmlib.visualization.net2vec import Combinations, combine
 
 GENERATED = "generated"
@@ -141,6 +141,37 @@ def combinations(settings: Dissecting, model: nn.Module, layer: str, seed: int) 
         for more, split in ((TRAIN_SEED, "train"), (VALIDATION_SEED, "val"))
     )
     return combine(model, layer, learnt, tested)
+
+
+class ShownUnit(NamedTuple):
+    """A unit with the images in which most of its pixels are active, and where these are.
+
+    `images` (k, C, H, W) and `active` (k, h, w).
+    """
+
+    layer: str
+    unit: int
+    label: Concept
+    iou: float
+    images: Tensor
+    active: Tensor
+
+
+def shown_units(
+    settings: Dissecting, model: nn.Module, found: Dissection, seed: int, columns: int = 5
+) -> list[ShownUnit]:
+    """The unit that fits its concept best and the one in the middle, with images of a batch."""
+    batch, active = next(
+        masks(model, found.layer, settings.labelled(BATCH, seed), found.thresholds.values)
+    )
+    order = found.best.sort(descending=True, stable=True).indices.tolist()
+    shown = []
+    for unit in (order[0], order[len(order) // 2]):
+        counts = active[:, unit].sum(dim=(1, 2))
+        most = counts.sort(descending=True, stable=True).indices[:columns]
+        one = found.labels[unit], found.best[unit].item(), batch.images[most], active[most, unit]
+        shown.append(ShownUnit(found.layer, unit, *one))
+    return shown
 
 
 class Chance(NamedTuple):

@@ -315,7 +315,7 @@ def photographs_grid() -> list[RunConfig]:
 
 def inversion_grid() -> list[RunConfig]:
     """masum2022, III-B: every layer inverted in both ways, at several epochs."""
-    return [InversionRun(seed=seed) for seed in range(SEEDS)]
+    return [InversionRun(seed=seed) for seed in range(SEEDS_OF_LONG_RUNS)]
 
 
 def dissection_grid() -> list[RunConfig]:
