@@ -123,6 +123,7 @@ class InversionSettings(Settings, Inverting, Dissecting):
                 f"images of {self.dataset} have {dataset.image_shape[0]} channel, but those of the "
                 "concepts three; choose a dataset in colour"
             )
+        self.labelled(self.n_concepts, self.seed)  # a folder is looked into
         return self
 
 

@@ -124,7 +124,7 @@ def test_broken_folders_are_refused_in_a_sentence(folder: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"1_color.png of a/1.png has the concept 301"):
         list(BrodenImages(folder))
     write_mask(folder / "images/a/1_color.png", [[0, 0, 0]])
-    with pytest.raises(ValueError, match="has 1x3 pixels, but index.csv says 2x2"):
+    with pytest.raises(ValueError, match=r"has 1x3 pixels, but index.csv says 2x2"):
         list(BrodenImages(folder))
     (folder / "images/a/1_color.png").write_text("no picture")
     with pytest.raises(ValueError, match="cannot be read as an image"):

@@ -137,7 +137,7 @@ def test_kinds_are_drawn_evenly_and_independently(drawn: Labelled) -> None:
     assert seen.double().mean() > 0.98
     pairs = torch.stack((colours[seen], shapes[seen]), dim=1).unique(dim=0, return_counts=True)[1]
     assert len(pairs) == 30
-    assert 3 <= pairs.min()
+    assert pairs.min() >= 3
     assert pairs.max() <= 28
 
 

@@ -57,7 +57,7 @@ def test_pictures_are_found_as_if_alone_and_depend_on_the_seed() -> None:
     torch.testing.assert_close(together[1:2], alone)
     other = invert(model, "act2", wanted, (1, 8, 8), config, seed=1)
     assert not torch.equal(together, other)
-    assert 0 <= together.min()
+    assert together.min() >= 0
     assert together.max() <= 1
 
 
@@ -128,7 +128,7 @@ def test_features_of_zeros_and_unknown_layers_are_refused() -> None:
         invert(model, "conv1", wanted, (1, 2, 2), FREE, seed=0)
     with pytest.raises(ValueError, match="layer 'conv9' does not exist; choose from"):
         invert(model, "conv9", wanted, (1, 2, 2), FREE, seed=0)
-    with pytest.raises(ValueError, match="one image|least two"):
+    with pytest.raises(ValueError, match="give at least two"):
         mean_distance(torch.ones(1, 1, 2, 2))
 
 

@@ -73,7 +73,7 @@ def test_combinations_of_generated_images() -> None:
     assert found.weights.shape == (21, 3)
     for measured in (found.single, found.combined, found.single_free, found.combined_free):
         assert measured.shape == (21,)
-        assert ((0 <= measured) & (measured <= 1)).all()
+        assert ((measured >= 0) & (measured <= 1)).all()
 
 
 def test_sets_of_other_concepts_are_refused() -> None:

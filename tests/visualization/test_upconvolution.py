@@ -94,7 +94,7 @@ def test_layers_of_numbers_and_grey_images_can_be_inverted() -> None:
         found = train_decoder(model, layer, images, DecoderConfig(epochs=1), seed=0)
         pictures = reconstruct(found, feature_maps(model, images, [layer])[layer])
         assert pictures.shape == images.shape
-        assert 0 <= pictures.min()
+        assert pictures.min() >= 0
         assert pictures.max() <= 1
 
 
