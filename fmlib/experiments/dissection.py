@@ -78,8 +78,8 @@ class InversionSettings(Settings, Inverting, Dissecting):
         paper=(0, 1, 2, 4, 8, 14, 23),
     )
     batch_size: Count = setting(50, "images of a step")
-    n_inverted: Count = setting(8, "test images that are found again", smoke=2, paper=100)
-    steps: Count = setting(80, "gradients of an inversion", smoke=4, paper=400)
+    n_inverted: Count = setting(6, "test images that are found again", smoke=2, paper=100)
+    steps: Count = setting(150, "gradients of an inversion", smoke=4, paper=400)
     n_decoder: Count = setting(
         2000, "training images of the up-convolutional networks", smoke=60, paper=8000
     )

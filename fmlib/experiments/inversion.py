@@ -185,11 +185,10 @@ def all_by_network(
 def by_epoch(
     settings: Inverting, network: Network, given: Task, weights: Mapping[str, float], seed: int
 ) -> dict[int, dict[str, Inverted]]:
-    """Every layer inverted by gradient descent at every epoch shown."""
+    """Every layer inverted by gradient descent: before training, at the epochs shown, at the end."""
     return {
         epoch: all_by_gradient(settings, model, given, weights, seed)
         for epoch, model in network.snapshots.models()
-        if epoch in settings.shown_epochs
     }
 
 
@@ -209,10 +208,10 @@ class InversionRun(RunConfig, Inverting):
         *("act1", "act2", "act3"),
     )
     epochs: Count = 23
-    shown_epochs: Epochs = (0, 1, 2, 4, 8, 23)
+    shown_epochs: Epochs = (0, 2, 6, 23)
     batch_size: Count = 50
     n_inverted: Count = 24
-    steps: Count = 150
+    steps: Count = 400
     n_decoder: Count = 4000
     decoder_epochs: Count = 3
 
@@ -236,7 +235,6 @@ class InversionRun(RunConfig, Inverting):
         trained = {
             epoch: all_by_network(self, model, given, self.seed)
             for epoch, model in network.snapshots.models()
-            if epoch in self.shown_epochs
         }
         return Inversions(
             accuracies=tuple(network.history.test_accuracies),

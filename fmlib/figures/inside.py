@@ -27,8 +27,8 @@ from fmlib.visualization.net2vec import Combinations
 
 MARKS = ("o", "s", "D", "^")
 WAY_LOOKS: dict[Way, tuple[int, str]] = {"gradient": (0, "o"), "up-convolution": (1, "s")}
-DARK = 0.25
-"""What is left of an image where a unit is not active."""
+OUTLINE = "magenta"
+"""Colour of outlines on images, in which no generated thing is painted."""
 
 
 def inverted(images: Tensor, ways: Mapping[Way, Mapping[str, Inverted]], columns: int = 6) -> None:
@@ -139,14 +139,15 @@ def _masks(ax: Axes, labels: Tensor, concepts: Sequence[Concept], kind: str) -> 
 
 
 def units(shown: Sequence[ShownUnit]) -> None:
-    """Units with the images that they are most active in; elsewhere these are darkened."""
+    """Units with the images that they are most active in, and an outline of where they are."""
     columns = max(len(one.images) for one in shown)
-    rows = image_grid(len(shown), columns, 1.5 * len(shown))
+    rows = image_grid(len(shown), columns, 1.35 * len(shown))
     for axes, one in zip(rows, shown, strict=True):
         name = f"{one.layer}, {one.unit}\n{one.label.name}\n{100 * one.iou:.0f} %"
         axes[0].set_ylabel(name, fontsize=9)
         for ax, image, active in zip(axes, one.images, one.active, strict=False):
-            show_image(ax, torch.where(active, image, DARK * image))
+            show_image(ax, image)
+            ax.contour(active.double(), [0.5], colors=[OUTLINE], linewidths=1.5)
 
 
 def overlaps(found: Mapping[State, Sequence[Dissection]]) -> None:
