@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.axes import Axes
 
 from fmlib import chapters, evidence, figures, records, tables
 from fmlib.experiments import dissection, inversion
@@ -307,6 +309,12 @@ def test_summary(folder: Path) -> None:
 # --- figures ------------------------------------------------------------------------------
 
 
+def coordinates(ax: Axes, line: int, axis: int) -> list[float]:
+    """Places of a line along the horizontal (0) or the vertical axis (1)."""
+    found: list[float] = np.asarray(ax.lines[line].get_xydata())[:, axis].tolist()
+    return found
+
+
 @pytest.fixture
 def canvas() -> Iterator[None]:
     """Draw into memory, and leave no figure behind."""
@@ -358,7 +366,7 @@ def test_recorded_inversion_by_epoch(folder: Path) -> None:
     left, right = plt.gcf().axes
     assert (left.get_title(), right.get_title()) == ("gradient, n = 1", "up-convolution, n = 1")
     assert len(left.lines) == len(right.lines) == 4
-    assert list(right.lines[2].get_ydata()) == [pytest.approx(30), pytest.approx(40)]
+    assert coordinates(right, 2, 1) == [pytest.approx(30), pytest.approx(40)]
 
 
 @pytest.mark.usefixtures("canvas")
@@ -380,13 +388,16 @@ def test_concept_images_name_their_masks() -> None:
 
 
 @pytest.mark.usefixtures("canvas")
-def test_units_are_darkened_where_they_are_not_active() -> None:
-    image, active = torch.ones(1, 3, 2, 2), torch.tensor([[[True, False], [False, False]]])
-    figures.units([ShownUnit("act1", 7, CONCEPTS[0], 0.5, image, active)])
+def test_units_are_outlined_where_they_are_active() -> None:
+    active = torch.zeros(1, 4, 4, dtype=torch.bool)
+    active[0, 1:3, 1:3] = True
+    figures.units([ShownUnit("act1", 7, CONCEPTS[0], 0.5, torch.ones(1, 3, 4, 4), active)])
     (ax,) = plt.gcf().axes
-    drawn = ax.images[0].get_array()
-    assert drawn is not None
-    assert drawn[..., 0].tolist() == [[1, 0.25], [0.25, 0.25]]
+    (outline,) = ax.collections
+    (path,) = outline.get_paths()
+    corners = torch.tensor(path.vertices)
+    assert corners.amin(dim=0).tolist() == [0.5, 0.5]
+    assert corners.amax(dim=0).tolist() == [2.5, 2.5]
     assert ax.get_ylabel() == "act1, 7\nred\n50 %"
 
 
@@ -395,14 +406,14 @@ def test_overlaps_of_units_and_shuffled_ones() -> None:
     figures.overlaps(UNITS)
     left, right = plt.gcf().axes
     assert (left.get_title(), right.get_title()) == ("trained", "before training")
-    assert [*left.lines[1].get_ydata()] == [50, 10]
-    assert [*right.lines[1].get_ydata()] == [pytest.approx(30), 10]
+    assert coordinates(left, 1, 1) == [50, 10]
+    assert coordinates(right, 1, 1) == [pytest.approx(30), 10]
 
 
 @pytest.mark.usefixtures("canvas")
 def test_combinations_concept_by_concept() -> None:
     figures.combinations(combined())
     left, right = plt.gcf().axes
-    assert [*left.lines[0].get_xdata()] == [pytest.approx(10), pytest.approx(30)]
-    assert [*right.lines[1].get_xdata()] == [25, pytest.approx(45)]
+    assert coordinates(left, 0, 0) == [pytest.approx(10), pytest.approx(30)]
+    assert coordinates(right, 1, 0) == [25, pytest.approx(45)]
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["red", "disc"]

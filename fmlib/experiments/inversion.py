@@ -185,7 +185,7 @@ def all_by_network(
 def by_epoch(
     settings: Inverting, network: Network, given: Task, weights: Mapping[str, float], seed: int
 ) -> dict[int, dict[str, Inverted]]:
-    """Every layer inverted by gradient descent: before training, at the epochs shown, at the end."""
+    """Every layer inverted by gradient descent: before training, at the shown epochs, at its end."""
     return {
         epoch: all_by_gradient(settings, model, given, weights, seed)
         for epoch, model in network.snapshots.models()

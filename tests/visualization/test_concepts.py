@@ -1,5 +1,7 @@
 """Generated images: masks are exact, kinds are drawn independently, batches come again alike."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -159,6 +161,7 @@ def test_other_sizes() -> None:
     batch = next(iter(ConceptImages(4, 0, side=64, block=4, dtype=torch.float64)))
     assert batch.images.shape == (4, 3, 64, 64)
     assert batch.images.dtype == torch.float64
-    for given in ({"count": 0}, {"side": 8}, {"block": 0}):
+    wrong: tuple[dict[str, Any], ...] = {"count": 0}, {"side": 8}, {"block": 0}
+    for given in wrong:
         with pytest.raises(ValueError, match="give at least 1, 1 and 16"):
             ConceptImages(**{"count": 1, "seed": 0, **given})
