@@ -46,6 +46,8 @@ HEADLINES = {
     "cache_depth": ("test_accuracy",),
     "feature_evolution": ("accuracies.*",),
     "seeing": ("accuracies.*", "purity.*", "centre.*", "border.*"),
+    "inversion": ("accuracies.*",),
+    "dissection": ("accuracies.*", "units.trained.*.significant"),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
 }

@@ -30,6 +30,13 @@ from fmlib.experiments.caching import (
 )
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun, RecordedExit
+from fmlib.experiments.dissection import (
+    ChanceFound,
+    CombinedFound,
+    DissectionRun,
+    Dissections,
+    UnitsFound,
+)
 from fmlib.experiments.exploration import (
     Embeddings,
     EmbeddingsRun,
@@ -58,6 +65,7 @@ from fmlib.experiments.feature_map_regularization import (
     WayTrained,
 )
 from fmlib.experiments.grids import GENTLE, MAP_WAYS
+from fmlib.experiments.inversion import InversionRun, Inversions
 from fmlib.experiments.large_pictures import Pictures, PicturesRun, Start, png
 from fmlib.experiments.looks import AMOUNTS
 from fmlib.experiments.seeing import (
@@ -463,6 +471,82 @@ def seeing(seed: int, **values: Any) -> Made:
         },
     )
     return "seeing", SeeingRun(seed=seed), result.model_copy(update=values)
+
+
+def inversion(
+    seed: int,
+    gradient: Sequence[float] = (0.01, 0.2, 0.5, 0.8),
+    network: Sequence[float] = (0.1, 0.2, 0.4, 0.6),
+    mean_image: float = 0.7,
+) -> Made:
+    """Distances after training from three layers and the output; before it they are 0.1 less."""
+    ways = {"gradient": gradient, "up-convolution": network}
+    errors = {
+        way: {
+            layer: (error - 0.1, error)
+            for layer, error in zip(("act1", "act2", "act3", "fc"), given, strict=True)
+        }
+        for way, given in ways.items()
+    }
+    result = Inversions.model_validate(
+        {
+            "accuracies": (50.0, 80.0 + seed),
+            "shown_epochs": (0, 23),
+            "variations": {"act1": 0.1},
+            "mean_image": mean_image,
+            "errors": errors,
+            "similarities": {
+                way: {layer: tuple(1 - error for error in two) for layer, two in one.items()}
+                for way, one in errors.items()
+            },
+        }
+    )
+    return "inversion", InversionRun(seed=seed), result
+
+
+def dissection(
+    seed: int,
+    own: float = 0.1,
+    untrained: float = 0.08,
+    shuffled: float = 0.02,
+    combined: Sequence[float] = (0.05, 0.09, 0.1, 0.11),
+    combined_untrained: float = 0.08,
+) -> Made:
+    """Overlaps, the same in all layers and categories; one unit of four is labelled by a shape.
+
+    `combined` are the best unit and the combination, cut as published and freely.
+    """
+    layers = ("act1", "act2", "act3")
+    names = ("single", "combined", "single_free", "combined_free")
+
+    def units(iou: float) -> UnitsFound:
+        return UnitsFound(
+            iou=iou,
+            shuffled=shuffled,
+            significant=90.0,
+            customary=70.0,
+            customary_shuffled=1.0,
+            categories={"colour": 3, "texture": 0, "shape": 1, "part": 0},
+        )
+
+    def several(numbers: Sequence[float]) -> CombinedFound:
+        found = dict(zip(names, numbers, strict=True))
+        return CombinedFound.model_validate({**found, "categories": {"colour": found}})
+
+    before = (combined[0], combined_untrained, *combined[2:])
+    result = Dissections(
+        accuracies=(50.0, 80.0 + seed),
+        units={
+            "trained": dict.fromkeys(layers, units(own)),
+            "untrained": dict.fromkeys(layers, units(untrained)),
+        },
+        combined={
+            "trained": dict.fromkeys(layers, several(combined)),
+            "untrained": dict.fromkeys(layers, several(before)),
+        },
+        chance={20: ChanceFound(own=0.07, shuffled=0.02, share=17.0)},
+    )
+    return "dissection", DissectionRun(seed=seed), result
 
 
 def pictures(seed: int, start: Start = "scratch", epochs: tuple[int, ...] = (1, 2)) -> Made:

@@ -13,9 +13,11 @@ from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments import caching, grids
 from fmlib.experiments.adversarial_robustness import AttacksRun, RobustnessRun
 from fmlib.experiments.depth import DepthRun, ExitsRun
+from fmlib.experiments.dissection import DissectionRun
 from fmlib.experiments.exploration import EmbeddingsRun, ExplorationRun
 from fmlib.experiments.feature_evolution import EvolutionRun
 from fmlib.experiments.feature_map_regularization import MODELS, MapRun, UndefinedLossRun, WaysRun
+from fmlib.experiments.inversion import InversionRun
 from fmlib.experiments.large_pictures import PicturesRun
 from fmlib.experiments.seeing import SeeingRun
 from fmlib.experiments.skipping import SkippingRun
@@ -301,6 +303,7 @@ def test_every_experiment_has_headlines() -> None:
     maps = {**train, "map_epochs": 1, "map_images": 2}
     attacked = {"n_held_out": 5, "n_attacked": 2, "pgd_steps": 10, "restarts": 1}
     colours = {**train, "dataset": SHOWN_CLASSES, "shown_epochs": (0, 1), "n_test": 40}
+    inverted = {**colours, "n_inverted": 1, "steps": 1, "n_decoder": 20, "decoder_epochs": 1}
     configs = {
         "caching": small(caching.CachingRun, **train, condition="plain"),
         "caching_variants": small(caching.CachingRun, **train, condition="plain"),
@@ -317,6 +320,8 @@ def test_every_experiment_has_headlines() -> None:
         "cache_depth": small(DepthRun, **train, condition="plain"),
         "feature_evolution": small(EvolutionRun, **colours, judge_epochs=1, course="frozen"),
         "seeing": small(SeeingRun, **colours, n_looked=4, n_garments=60, draws=2),
+        "inversion": small(InversionRun, **inverted),
+        "dissection": small(DissectionRun, **colours, n_concepts=20, n_combined=20),
         "large_pictures": small(PicturesRun, **colours, start="scratch"),
     }
     twins = "twin", "other twin"
@@ -351,6 +356,8 @@ def test_every_experiment_has_headlines() -> None:
             *(f"{place}.{n}" for n in range(2) for place in ("centre", "border")),
             *(f"purity.act{n}" for n in (1, 2, 3)),
         },
+        "inversion": {"accuracies.0"},
+        "dissection": {"accuracies.0", *(f"units.trained.act{n}.significant" for n in (1, 2, 3))},
         "large_pictures": {"accuracies.0"},
     }
     further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own

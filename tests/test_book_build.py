@@ -25,9 +25,14 @@ EXPECTED = {
     "04_adversarial_robustness": {"figures": 4, "tables": 9},
     "05_feature_evolution": {"figures": 7, "tables": 9},
     "06_what_feature_maps_see": {"figures": 10, "tables": 8},
+    "07_inversion_and_dissection": {"figures": 8, "tables": 7},
 }
 CHAPTERS = list(EXPECTED)
-OF_PICTURES = ("05_feature_evolution", "06_what_feature_maps_see")
+OF_PICTURES = (
+    "05_feature_evolution",
+    "06_what_feature_maps_see",
+    "07_inversion_and_dissection",
+)
 """Chapters whose figures are photographs and coloured noise, which fewer colours shrink less."""
 
 

@@ -296,6 +296,23 @@ def pure(last: float, untrained: float) -> Make:
     )
 
 
+def inverting(gradient: tuple[float, ...], network: tuple[float, ...], mean: float = 0.7) -> Make:
+    """Distances of both ways from three layers and the output."""
+    return lambda results: recorded.write_all(
+        [recorded.inversion(seed, gradient, network, mean) for seed in SEEDS], results
+    )
+
+
+def dissecting(**values: Any) -> Make:
+    """Overlaps of units and combinations."""
+    return lambda results: recorded.write_all(
+        [recorded.dissection(seed, **values) for seed in SEEDS], results
+    )
+
+
+RISING, BETTER = (0.1, 0.2, 0.5, 0.8), (0.1, 0.2, 0.4, 0.6)
+
+
 def converging(early_first: float, early_last: float) -> Make:
     """Correlations after four epochs; the first layer's maps begin at 0.5, the last's at 0."""
     early = {"act1": (0.5, early_first, 1.0), "act3": (0.0, early_last, 1.0)}
@@ -452,6 +469,22 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("first-layer", P, first(accuracy=1, dead=-1, midrange=-1)),
     ("first-layer", U, first(accuracy=0, dead=0, midrange=0)),
     ("first-layer", N, first(accuracy=-1, dead=1, midrange=-1)),
+    ("inversion-depth", R, inverting(RISING, BETTER)),
+    ("inversion-depth", P, inverting(RISING, BETTER, mean=0.3)),
+    ("inversion-depth", P, inverting(RISING, (0.1, 0.2, 0.4, 0.35))),
+    ("inversion-depth", N, inverting(RISING[::-1], BETTER[::-1])),
+    ("up-convolution", R, inverting(RISING, BETTER)),
+    ("up-convolution", P, inverting(RISING, BETTER, mean=0.5)),
+    ("up-convolution", P, inverting(RISING, (0.1, 0.2, 0.6, 0.6))),
+    ("up-convolution", N, inverting(BETTER, RISING)),
+    ("unit-concepts", R, dissecting()),
+    ("unit-concepts", P, dissecting(untrained=0.12)),
+    ("unit-concepts", U, dissecting(own=0.02)),
+    ("unit-concepts", N, dissecting(own=0.01)),
+    ("combined-concepts", R, dissecting()),
+    ("combined-concepts", P, dissecting(combined=(0.05, 0.09, 0.12, 0.11))),
+    ("combined-concepts", P, dissecting(combined_untrained=0.1)),
+    ("combined-concepts", N, dissecting(combined=(0.09, 0.05, 0.1, 0.11))),
 ]  # fmt: skip
 
 
@@ -613,6 +646,21 @@ def test_numbers_behind_claims_on_networks_looked_into(tmp_path: Path) -> None:
         "localizes": [(2, "effect"), (10, "context")],
         "correspondence": [(10, "effect"), (10, "control"), (10, "effect"), (20, "control")],
         "first-layer": [(5, "effect"), (15, "context"), (10, "context")],
+    }
+
+
+def test_numbers_behind_claims_on_inversion_and_dissection(tmp_path: Path) -> None:
+    """Differences of neighbouring layers, of ways, of units and shuffled ones, in percent."""
+    recorded.write_all([recorded.inversion(0), recorded.dissection(0)], tmp_path)
+    found = {
+        j.claim.id: [m.found and round(m.found.mean, 9) for m in j.measured]
+        for j in claims.judge("inversion_and_dissection", tmp_path)
+    }
+    assert found == {
+        "inversion-depth": [19, 30, 30, 10, 20, 20, 30, 10],
+        "up-convolution": [10, 20, 10, 0.1, 0.2],
+        "unit-concepts": [8, 2],
+        "combined-concepts": [4, 1, 1],
     }
 
 

@@ -134,7 +134,9 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
      evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
      evidence.deciles, evidence.embeddings, evidence.evolution, evidence.evolution_looks,
      evidence.large_networks, evidence.seeing, evidence.map_convergence,
-     evidence.moved_probability, evidence.seen_by_epoch],
+     evidence.moved_probability, evidence.seen_by_epoch, evidence.inverted, evidence.inversion,
+     evidence.dissected,
+     evidence.dissected_kinds, evidence.combined, evidence.by_chance],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -392,6 +394,27 @@ def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
     assert (known["gradient: conv1"], known["deconvnet: twin"]) == (0.1, 0.6)
     assert (known["deconvnet: shuffled"], known["deconvnet: edges"]) == (0.3, -0.1)
     assert len(found) == 5 + 2 * 3 + 2 * 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 5
+
+
+def test_numbers_of_inversion_and_dissection_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.inversion(0), recorded.dissection(0)], tmp_path)
+    table = evidence.inverted(tmp_path)
+    found = evidence.by_seed(table, "error", way="up-convolution", layer="act3", when="before")
+    assert found == {0: pytest.approx(30)}
+    assert set(table["when"]) == {"before", "after"}
+    assert len(table) == 2 * 4 * 2
+    plain = evidence.inversion(tmp_path).set_index("quantity")["value"]
+    assert plain.to_dict() == {"accuracy": 80, "mean image": pytest.approx(70)}
+    units = evidence.dissected(tmp_path)
+    assert evidence.by_seed(units, "iou", state="untrained", layer="act1") == {0: 8}
+    kinds = evidence.dissected_kinds(tmp_path)
+    chosen = {"state": "trained", "layer": "act2", "category": "shape"}
+    assert evidence.by_seed(kinds, "share", **chosen) == {0: 25}
+    combined = evidence.combined(tmp_path)
+    chosen = {"state": "trained", "layer": "act2", "category": "all"}
+    assert evidence.by_seed(combined, "combined", **chosen) == {0: 9}
+    assert set(combined["category"]) == {"all", "colour"}
+    assert evidence.by_seed(evidence.by_chance(tmp_path), "share", images=20) == {0: 17}
 
 
 def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from fmlib.claims import (
     exploration,
     feature_evolution,
     feature_map_regularization,
+    inside,
     seeing,
 )
 from fmlib.claims.judging import PAPERS, Claim, Judgement, Measured, Recorded
@@ -26,6 +27,7 @@ CLAIMS = (
     *adversarial_robustness.CLAIMS,
     *feature_evolution.CLAIMS,
     *seeing.CLAIMS,
+    *inside.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""
 

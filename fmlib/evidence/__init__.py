@@ -33,6 +33,15 @@ from fmlib.evidence.evolution import (
     large_pictures,
 )
 from fmlib.evidence.images import deciles, embeddings, exploration
+from fmlib.evidence.inside import (
+    COMBINED,
+    by_chance,
+    combined,
+    dissected,
+    dissected_kinds,
+    inversion,
+    inverted,
+)
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
 from fmlib.evidence.maps import (
     FURTHER,
@@ -58,6 +67,7 @@ from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
     "BENCHMARKS",
+    "COMBINED",
     "FULL",
     "FURTHER",
     "LOOKS",
@@ -67,15 +77,19 @@ __all__ = [
     "Outcomes",
     "attacks",
     "benchmarks",
+    "by_chance",
     "by_seed",
     "cache_layers",
     "caching",
     "caching_variants",
     "classes",
+    "combined",
     "counted",
     "deciles",
     "depth",
     "differences",
+    "dissected",
+    "dissected_kinds",
     "embeddings",
     "evolution",
     "evolution_looks",
@@ -87,6 +101,8 @@ __all__ = [
     "finished",
     "further_by_epoch",
     "further_training",
+    "inversion",
+    "inverted",
     "judged",
     "large_networks",
     "large_pictures",

@@ -23,6 +23,7 @@ from fmlib.experiments.caching import (
 )
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
+from fmlib.experiments.dissection import DissectionRun, Dissections
 from fmlib.experiments.exploration import Embeddings, EmbeddingsRun, Exploration, ExplorationRun
 from fmlib.experiments.feature_evolution import COURSES, EvolutionRun, RecordedCourse
 from fmlib.experiments.feature_map_regularization import (
@@ -34,6 +35,7 @@ from fmlib.experiments.feature_map_regularization import (
     Ways,
     WaysRun,
 )
+from fmlib.experiments.inversion import InversionRun, Inversions
 from fmlib.experiments.large_pictures import Pictures, PicturesRun
 from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
@@ -311,6 +313,16 @@ def photographs_grid() -> list[RunConfig]:
     return [PhotographsRun(seed=0, precision="float64")]
 
 
+def inversion_grid() -> list[RunConfig]:
+    """masum2022, III-B: every layer inverted in both ways, at several epochs."""
+    return [InversionRun(seed=seed) for seed in range(SEEDS_OF_LONG_RUNS)]
+
+
+def dissection_grid() -> list[RunConfig]:
+    """masum2022, III-C: units and combinations of units against concepts."""
+    return [DissectionRun(seed=seed) for seed in range(SEEDS)]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -327,6 +339,8 @@ EXPERIMENTS = {
     "cache_depth": Experiment(DepthRun, Run, depth_grid),
     "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
     "seeing": Experiment(SeeingRun, Seen, seeing_grid),
+    "inversion": Experiment(InversionRun, Inversions, inversion_grid),
+    "dissection": Experiment(DissectionRun, Dissections, dissection_grid),
     "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
     "photographs": Experiment(PhotographsRun, Photographs, photographs_grid),
 }

@@ -68,6 +68,14 @@ from fmlib.tables.feature_map_regularization import (
     undefined_starts,
     ways,
 )
+from fmlib.tables.inside import (
+    chance,
+    combinations,
+    dissection,
+    inside_summary,
+    inversion,
+    unit_labels,
+)
 from fmlib.tables.seeing import (
     correspondence,
     first_layers,
@@ -98,11 +106,14 @@ __all__ = [
     "caching_hits",
     "caching_seconds",
     "caching_summary",
+    "chance",
     "class_sizes",
     "clean_accuracy",
+    "combinations",
     "correspondence",
     "courses",
     "difference",
+    "dissection",
     "errors_by_decile",
     "evolution_accuracy",
     "evolution_summary",
@@ -110,7 +121,9 @@ __all__ = [
     "exploration_summary",
     "first_layers",
     "input_scales",
+    "inside_summary",
     "interval",
+    "inversion",
     "judgements",
     "left_out",
     "map_training",
@@ -163,5 +176,6 @@ __all__ = [
     "spread",
     "undefined_losses",
     "undefined_starts",
+    "unit_labels",
     "ways",
 ]
