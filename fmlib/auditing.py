@@ -48,6 +48,9 @@ HEADLINES = {
     "seeing": ("accuracies.*", "purity.*", "centre", "border"),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
+    "ablation": ("train_accuracy", "test_accuracy"),
+    "transfer": ("features.*", "pixels.*", "scratch.*"),
+    "overlaps": (),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""
 

@@ -20,8 +20,8 @@ from fmlib.models import chunk_size
 
 PIXELS = "pixels"
 """Stands for the images themselves among names of layers."""
-PENALTY = 1e-3
-"""Weight of the squared norm of the softmax's weights beside the mean loss."""
+PENALTY = 0.2
+"""Weight of half the squared norm of the softmax's weights beside the summed loss."""
 ITERATIONS = 1000
 
 
@@ -106,9 +106,10 @@ def fit_softmax(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> S
     """Train a softmax on features: the only minimum of its penalized loss (masum2022, VIII-C).
 
     Features are centred and divided by one number, the root mean square of their length, so that
-    the penalty weighs alike on layers of any size.  The loss is the mean negative log-likelihood
-    plus half of `penalty` times the squared norm of the weights; it is convex, and minimized in
-    float64 by L-BFGS to a gradient of 1e-6, so that seed and machine do not matter.
+    the penalty weighs alike on layers of any size.  The loss is the negative log-likelihood, summed
+    over the images, plus half of `penalty` times the squared norm of the weights: a fixed prior, to
+    which many images matter more than few.  It is convex, and minimized in float64 by L-BFGS until
+    no component of its gradient, divided by the number of images, exceeds 1e-5.
 
     Args:
         features: (N, D), of any floating type.
@@ -125,20 +126,33 @@ def fit_softmax(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> S
     mean = rows.mean(dim=0)
     rows = rows - mean
     size = max(rows.square().sum(dim=1).mean().sqrt().item(), 1e-12)
-    x, y = (rows / size).numpy(), labels.cpu().numpy()
+    rows, basis = _spanned(rows / size)
+    x, y = rows.numpy(), labels.cpu().numpy()
     n_classes = int(y.max()) + 1
     found = minimize(
         _loss,
         np.zeros(n_classes * (x.shape[1] + 1)),
-        (x, y, n_classes, penalty),
+        (x, y, n_classes, penalty / len(y)),
         method="L-BFGS-B",
         jac=True,
-        options={"gtol": 1e-6, "ftol": 0.0, "maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS},
+        options={"gtol": 1e-5, "ftol": 0.0, "maxiter": ITERATIONS, "maxfun": 2 * ITERATIONS},
     )
     if not np.isfinite(found.fun) or found.nit >= ITERATIONS:
         raise RuntimeError(f"the softmax has not converged within {ITERATIONS} steps")
     weights = torch.from_numpy(found.x).reshape(n_classes, -1)  # (K, D + 1)
-    return Softmax(weights[:, :-1], weights[:, -1], mean, size)
+    own = weights[:, :-1]
+    return Softmax(own if basis is None else own @ basis.T, weights[:, -1], mean, size)
+
+
+def _spanned(rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Rows (N, D) in a basis (D, N) of what they span, if that is much smaller; else as they are.
+
+    The weights with the smallest loss lie in it: what is added to them elsewhere only costs.
+    """
+    if 2 * len(rows) >= rows.shape[1]:
+        return rows, None
+    basis, triangle = torch.linalg.qr(rows.T)  # (D, N), (N, N)
+    return triangle.T.contiguous(), basis
 
 
 def _check_softmax(features: Tensor, labels: Tensor, penalty: float) -> None:
@@ -162,7 +176,7 @@ def _loss(
     n_classes: int,
     penalty: float,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Penalized loss of weights and biases (K (D + 1),), and its gradient."""
+    """Penalized mean loss of weights and biases (K (D + 1),), and its gradient."""
     weights = flat.reshape(n_classes, -1)
     logits = x @ weights[:, :-1].T + weights[:, -1]  # (N, K)
     logits -= logits.max(axis=1, keepdims=True)
