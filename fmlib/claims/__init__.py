@@ -7,6 +7,7 @@ verdict; a test fails when the records say another.
 from pathlib import Path
 
 from fmlib.claims import (
+    ablation,
     adversarial_robustness,
     caching,
     exploration,
@@ -26,6 +27,7 @@ CLAIMS = (
     *adversarial_robustness.CLAIMS,
     *feature_evolution.CLAIMS,
     *seeing.CLAIMS,
+    *ablation.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""
 

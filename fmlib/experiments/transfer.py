@@ -32,6 +32,12 @@ ZF_LAYERS = ("pool1", "pool2", "act3", "act4", "pool5", "act6", "act7")
 BASE_LAYERS = ("act1", "act2", "act3")
 """Outputs of the layers of `base_cnn` but the last."""
 Features = Literal["trained", "untrained"]
+TRANSFER_NAMES = {
+    "cifar10-to-cifar10": "six classes of CIFAR-10 to four others",
+    "fashion-mnist-to-mnist": "garments to digits",
+    "mnist-to-fashion-mnist": "digits to garments",
+}
+"""The recorded transfers by label."""
 SCRATCH_SEED = 1000
 """Added to a seed for networks trained from scratch."""
 
