@@ -69,10 +69,32 @@ def crop_side(side: int, share: float) -> int:
 
 def centre(images: Tensor, share: float) -> Tensor:
     """The middle of images (N, C, H, W), (N, C, h, w): what a network trained on crops looks at."""
+    rows, columns, high, wide = _places(images, share)
+    return images[:, :, rows[-1] : rows[-1] + high, columns[-1] : columns[-1] + wide]
+
+
+def ten_crops(images: Tensor, share: float) -> Tensor:
+    """All that `Augmentation` makes of images (N, C, H, W): (N, 10, C, h, w).
+
+    Five crops, at the corners and in the middle, then their mirror images (masum2022, VI).
+    """
+    rows, columns, high, wide = _places(images, share)
+    crops = torch.stack(
+        [
+            images[:, :, top : top + high, left : left + wide]
+            for top, left in zip(rows, columns, strict=True)
+        ],
+        dim=1,
+    )  # (N, 5, C, h, w)
+    return torch.cat((crops, crops.flip(4)), dim=1)
+
+
+def _places(images: Tensor, share: float) -> tuple[list[int], list[int], int, int]:
+    """Where the five crops begin, row and column, and their height and width."""
     height, width = images.shape[2:]
     high, wide = crop_side(height, share), crop_side(width, share)
-    top, left = (height - high) // 2, (width - wide) // 2
-    return images[:, :, top : top + high, left : left + wide]
+    down, right = height - high, width - wide
+    return [0, 0, down, down, down // 2], [0, right, 0, right, right // 2], high, wide
 
 
 class Augmentation:
@@ -101,15 +123,12 @@ class Augmentation:
         return torch.where(mirrored[:, None, None, None], images.flip(3), images)
 
     def _cropped(self, images: Tensor) -> Tensor:
-        sides = [(size, crop_side(size, self._crop)) for size in images.shape[2:]]
+        rows, columns, high, wide = _places(images, self._crop)
         drawn = self._draw(5, len(images))
-        windows = images.unfold(2, sides[0][1], 1).unfold(3, sides[1][1], 1)  # (B, C, ., ., h, w)
-        (top, bottom, middle), (left, right, centre) = (
-            (0, size - crop, (size - crop) // 2) for size, crop in sides
-        )
-        rows = torch.tensor([top, top, bottom, bottom, middle])[drawn]
-        columns = torch.tensor([left, right, left, right, centre])[drawn]
-        return windows[torch.arange(len(images)), :, rows, columns]  # (B, C, h, w)
+        windows = images.unfold(2, high, 1).unfold(3, wide, 1)  # (B, C, ., ., h, w)
+        places = (torch.tensor(place, device=images.device)[drawn] for place in (rows, columns))
+        top, left = places
+        return windows[torch.arange(len(images)), :, top, left]  # (B, C, h, w)
 
     def _draw(self, below: int, count: int) -> Tensor:
         return torch.randint(below, (count,), generator=self._generator)

@@ -164,7 +164,7 @@ def _overlaps(recorded: Recorded) -> Found:
     found = None
     if len(rows):
         one = share(int(rows["count"].iloc[0]), int(rows["n_test"].iloc[0]))
-        found = Estimate(*(100 * value for value in one[:3]), one.n)
+        found = Estimate(100 * one.mean, 100 * one.low, 100 * one.high, one.n)
     name = f"% of the images with one of correlation {DUPLICATE} or more among the others"
     verdict = holds(found.negated if found else None, -RARE)
     return verdict, [Measured(name, found, form=".2f")]
