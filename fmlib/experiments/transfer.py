@@ -74,7 +74,7 @@ class TransferSettings(Settings, Transferring):
     network: ModelName = setting("zf_cnn", "a network of fmlib.models, for transfer")
     variants: Annotated[tuple[Variant, ...], Field(strict=False, min_length=1)] = setting(
         ("full", "no 6, 7", "no 3, 4", "no 3, 4, 6, 7"),
-        f"networks that are compared, of: {'; '.join(get_args(Variant))}",
+        "networks that are compared: names of fmlib.experiments.ablation.VARIANTS",
         smoke=("full", "no 3, 4, 6, 7"),
         paper=get_args(Variant),
     )
