@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from fmlib import data
 
@@ -309,8 +310,9 @@ def zf_cnn(
     Arguments as for `base_cnn`, images of at least 8x8 pixels, and:
 
     Args:
-        image_shape, n_classes, seed, dtype, scale: as for `base_cnn`; the default first layer
-            changes nothing (0..1).
+        image_shape, n_classes, dtype, scale: as for `base_cnn`; the default first layer changes
+            nothing (0..1).
+        seed: of the first weights; layers of one size begin alike in all networks of a seed.
         layers: widths of the layers; 0 leaves one out.
         dropout: share of hidden linear units set to zero in training, 0 to below 1.
         weight_scale: deviation of the weights at the start; None: sqrt(2 / inputs of a unit), by
@@ -325,27 +327,28 @@ def zf_cnn(
         raise ValueError(f"images are {height}x{width}; zf_cnn needs at least 8x8 pixels")
     _check_zf(layers, dropout, weight_scale)
     blocks: dict[str, nn.Module] = {}
-    with seeded(seed):
-        before = channels
-        for name, maps in list(layers._asdict().items())[:5]:
-            if maps:
-                kernel, number = (5 if name == "conv1" else 3), name[-1]
-                blocks[name] = nn.Conv2d(before, maps, kernel, padding=kernel // 2, dtype=dtype)
-                blocks[f"act{number}"] = nn.ReLU()
-                before = maps
-            if name in ZF_POOLED:
-                blocks[f"pool{name[-1]}"] = MaxPool2d(2)
-        blocks["flatten"] = nn.Flatten()
-        before *= (height // 8) * (width // 8)
-        for name in ("fc6", "fc7"):
-            if units := getattr(layers, name):
-                blocks[name] = nn.Linear(before, units, dtype=dtype)
-                blocks[f"act{name[-1]}"] = nn.ReLU()
-                blocks[f"dropout{name[-1]}"] = nn.Dropout(dropout)
-                before = units
-        blocks["fc8"] = nn.Linear(before, n_classes, dtype=dtype)
-        for layer in blocks.values():
-            _draw(layer, weight_scale)
+    before = channels
+    for name, maps in list(layers._asdict().items())[:5]:
+        if maps:
+            kernel, number = (5 if name == "conv1" else 3), name[-1]
+            blocks[name] = skip_init(
+                nn.Conv2d, before, maps, kernel, padding=kernel // 2, dtype=dtype
+            )
+            blocks[f"act{number}"] = nn.ReLU()
+            before = maps
+        if name in ZF_POOLED:
+            blocks[f"pool{name[-1]}"] = MaxPool2d(2)
+    blocks["flatten"] = nn.Flatten()
+    before *= (height // 8) * (width // 8)
+    for name in ("fc6", "fc7"):
+        if units := getattr(layers, name):
+            blocks[name] = skip_init(nn.Linear, before, units, dtype=dtype)
+            blocks[f"act{name[-1]}"] = nn.ReLU()
+            blocks[f"dropout{name[-1]}"] = nn.Dropout(dropout)
+            before = units
+    blocks["fc8"] = skip_init(nn.Linear, before, n_classes, dtype=dtype)
+    for name, layer in blocks.items():
+        _draw(layer, weight_scale, 8 * seed + int(name[-1]) if name[-1].isdigit() else 0)
     first = scale or scale_layer("unit", dtype)
     return _network(dtype, scale=first, **blocks, log_softmax=nn.LogSoftmax(dim=1))
 
@@ -361,11 +364,15 @@ def _check_zf(layers: ZfLayers, dropout: float, weight_scale: float | None) -> N
         raise ValueError(f"weight_scale is {weight_scale}; give a number above 0, or None")
 
 
-def _draw(layer: nn.Module, weight_scale: float | None) -> None:
-    """Weights of a layer from a normal distribution around 0, biases 0."""
+def _draw(layer: nn.Module, weight_scale: float | None, seed: int) -> None:
+    """Weights of a layer from a normal distribution around 0, biases 0.
+
+    Each layer has a seed of its own, so that those of one size begin alike in all networks.
+    """
     if isinstance(layer, nn.Conv2d | nn.Linear):
         inputs = layer.weight[0].numel()
-        nn.init.normal_(layer.weight, std=weight_scale or math.sqrt(2 / inputs))
+        with seeded(seed):
+            nn.init.normal_(layer.weight, std=weight_scale or math.sqrt(2 / inputs))
         nn.init.zeros_(layer.get_parameter("bias"))
 
 

@@ -213,12 +213,12 @@ class AblationRun(RunConfig, Ablating):
     """One recorded training of one of the networks; its images are bundled."""
 
     dataset: str = SHOWN_CLASSES
-    n_train: Count = 4000
+    n_train: Count = 3000
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 20
-    batch_size: Count = 64
+    epochs: Count = 22
+    batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True
     variant: Variant = "full"

@@ -312,15 +312,15 @@ class TransferRun(RunConfig, Transferring):
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 20
-    batch_size: Count = 64
+    epochs: Count = 22
+    batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True
     pretraining: str = OTHER_CLASSES
-    n_pretraining: Count = 5500
+    n_pretraining: Count = 4500
     layers: Layers = ZF_LAYERS
     sizes: Counts = (5, 10, 20, 50, 100, 200)
-    scratch_steps: Count = 300
+    scratch_steps: Count = 200
 
     @property
     def label(self) -> str:
