@@ -25,6 +25,7 @@ EXPECTED = {
     "04_adversarial_robustness": {"figures": 4, "tables": 9},
     "05_feature_evolution": {"figures": 7, "tables": 9},
     "06_what_feature_maps_see": {"figures": 10, "tables": 8},
+    "08_ablation_and_transfer": {"figures": 8, "tables": 13},
 }
 CHAPTERS = list(EXPECTED)
 OF_PICTURES = ("05_feature_evolution", "06_what_feature_maps_see")

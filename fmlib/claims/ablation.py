@@ -298,7 +298,7 @@ CLAIMS = (
         "untrained",
         where="masum2022, VIII-C",
         chapter="ablation_and_transfer",
-        target="fig-transfer-recorded",
+        target="fig-frozen-recorded",
         rule="In all three transfers, with 5 to 20 images of each class, a softmax on the last "
         "hidden layer of a trained network is more accurate than a network trained on these "
         "images alone; only partly if not also more than on the same layer untrained.",
@@ -312,7 +312,7 @@ CLAIMS = (
         measure="points over all numbers of images, last layer − pixels; control: − untrained",
         where="masum2022, VIII-C",
         chapter="ablation_and_transfer",
-        target="fig-transfer-recorded",
+        target="fig-frozen-recorded",
         rule="In all three transfers a softmax on the last hidden layer of a trained network is "
         "more accurate than one on pixels, a mean over all numbers of images; only partly if not "
         "also more than on the same layer untrained.",

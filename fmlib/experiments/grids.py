@@ -342,7 +342,7 @@ def transfer_grid() -> list[RunConfig]:
 
 def overlaps_grid() -> list[RunConfig]:
     """Copies of test images among training images, once: nothing is drawn by a seed."""
-    return [OverlapsRun(seed=0)]
+    return [OverlapsRun(seed=0, precision="float64")]
 
 
 EXPERIMENTS = {
