@@ -178,10 +178,10 @@ def test_times_are_those_of_the_full_network(records: Path) -> None:
 
 def test_transfer_by_layer_and_number_of_images(records: Path) -> None:
     """Recorded are 5 and 200 images of a class; live 5 and 20."""
-    found = tables.transfer(MOVED, evidence.transfers(records))
+    found = tables.transfer(MOVED, evidence.transfers(records), "cifar10-to-cifar10")
     assert list(found) == [
         *("Softmax on", "Recorded, n = 2: 5 a class (%)", "20 (%)"),
-        *("This run: 5 a class (%)", "This run: 20 a class (%)"),
+        *("This run: 5 a class (%)", "20 a class (%)"),
     ]
     table = found.set_index("Softmax on")
     assert table.loc["act7"].tolist() == ["70.5 (70.0 to 71.0)", DASH, "45.0", "48.0"]

@@ -51,6 +51,11 @@ class Transferring(Ablating):
     sizes: Counts
     scratch_steps: Count
 
+    @property
+    def transfer_name(self) -> str:
+        """From which dataset to which."""
+        return "-to-".join(name.split(":")[0] for name in (self.pretraining, self.dataset))
+
     def load_source(self) -> Dataset:
         """The dataset that the network is trained on first, in the same type."""
         dtype, device = self.arithmetic
@@ -325,7 +330,7 @@ class TransferRun(RunConfig, Transferring):
     @property
     def label(self) -> str:
         """From which dataset to which."""
-        return "-to-".join(name.split(":")[0] for name in (self.pretraining, self.dataset))
+        return self.transfer_name
 
     @property
     def cost(self) -> float:

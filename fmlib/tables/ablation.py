@@ -181,7 +181,7 @@ def recorded_ablation_differences(recorded: pd.DataFrame) -> pd.DataFrame:
 
 def recorded_training_ways(recorded: pd.DataFrame) -> pd.DataFrame:
     """The full network trained in other ways than by the recipe."""
-    rows = []
+    rows, heading = [], recorded_in(_of(recorded, "test_accuracy", "full"))
     for way, name in WAY_NAMES.items():
         test = _of(recorded, "test_accuracy", "full", way)
         known = evidence.differences(test, _of(recorded, "test_accuracy", "full"))
@@ -189,7 +189,7 @@ def recorded_training_ways(recorded: pd.DataFrame) -> pd.DataFrame:
             {
                 "Trained by": name,
                 "Training (%)": interval(_of(recorded, "train_accuracy", "full", way)),
-                f"{recorded_in(test)}: test (%)": interval(test),
+                f"{heading}: test (%)": interval(test),
                 "Less the recipe (points)": "–" if way == "recipe" else interval(known, sign="+"),
             }
         )
@@ -200,6 +200,7 @@ def training_seconds(found: Mapping[Variant, Trained], recorded: pd.DataFrame) -
     """Time of training divided by that of the full network."""
     rows = []
     full = evidence.by_seed(recorded, "seconds", variant="full", way="recipe")
+    heading = recorded_in(full)
     for variant in VARIANTS:
         own = evidence.by_seed(recorded, "seconds", variant=variant, way="recipe")
         known = {seed: own[seed] / full[seed] for seed in own.keys() & full.keys()}
@@ -209,7 +210,7 @@ def training_seconds(found: Mapping[Variant, Trained], recorded: pd.DataFrame) -
         rows.append(
             {
                 "Network": variant,
-                f"{recorded_in(known)}: time, full = 1": interval(known, 2),
+                f"{heading}: time, full = 1": interval(known, 2),
                 "This run": "–" if live is None else f"{live:.2f}",
             }
         )
@@ -223,10 +224,11 @@ def _transfer_of(
     return evidence.by_seed(recorded, "accuracy", **chosen)
 
 
-def transfer(
-    found: Transferred, recorded: pd.DataFrame, name: str = "cifar10-to-cifar10"
-) -> pd.DataFrame:
-    """Test accuracy by number of images, for every layer's features, pixels, and from scratch."""
+def transfer(found: Transferred, recorded: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Test accuracy by number of images, for every layer's features, pixels, and from scratch.
+
+    `name` is that of the transfer, as its recorded runs have it.
+    """
     live: dict[tuple[str, str], Sequence[float]] = {
         (kind, layer): values
         for kind, layers in found.features.items()
@@ -234,20 +236,17 @@ def transfer(
     }
     live |= {("pixels", ""): found.pixels}
     live |= {("scratch", ""): [one.test_accuracy for one in found.scratch]}
+    first = found.sizes[0]
+    heading = recorded_in(_transfer_of(recorded, name, "pixels", "", first))
     rows = []
     for (kind, layer), values in live.items():
         row = {"Softmax on": SOFTMAX_NAMES[kind].format(layer)}
         for size in found.sizes:
-            known = _transfer_of(recorded, name, kind, layer, size)
-            row[
-                f"{recorded_in(known)}: {size} a class (%)"
-                if size == found.sizes[0]
-                else f"{size} (%)"
-            ] = interval(known)
-        row |= {
-            f"This run: {size} a class (%)": f"{value:.1f}"
-            for size, value in zip(found.sizes, values, strict=True)
-        }
+            head = f"{heading}: {size} a class (%)" if size == first else f"{size} (%)"
+            row[head] = interval(_transfer_of(recorded, name, kind, layer, size))
+        for size, value in zip(found.sizes, values, strict=True):
+            head = f"This run: {size} a class (%)" if size == first else f"{size} a class (%)"
+            row[head] = f"{value:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -285,7 +284,7 @@ def overlaps(found: Sequence[Shared], recorded: pd.DataFrame) -> pd.DataFrame:
 
 def recorded_without_duplicates(recorded: pd.DataFrame) -> pd.DataFrame:
     """Accuracy on all test images, and on those without a near-duplicate in training."""
-    rows = []
+    rows, heading = [], recorded_in(_of(recorded, "test_accuracy", "full"))
     for variant in VARIANTS:
         every = _of(recorded, "test_accuracy", variant)
         without = _of(recorded, "accuracy_without_duplicates", variant)
@@ -295,7 +294,7 @@ def recorded_without_duplicates(recorded: pd.DataFrame) -> pd.DataFrame:
             {
                 "Network": variant,
                 "Near-duplicates": ", ".join(map(str, sorted(count))) or "–",
-                f"{recorded_in(every)}: all test images (%)": interval(every, 2),
+                f"{heading}: all test images (%)": interval(every, 2),
                 "without them (%)": interval(without, 2),
                 "difference (points)": interval(evidence.differences(without, every), 2, "+"),
             }
