@@ -34,6 +34,8 @@ class Recipe(BaseModel):
         patience: epochs without a better accuracy on validation images before the learning rate
             is lowered; as published it was lowered by hand.
         factor: what it is multiplied by then.
+        latest: share of the epochs after which it is lowered at the latest, so that all trainings
+            end alike; None: however late.
         radius: largest root mean square of a filter; None scales no filter.  As published the
             pixels lie within -128..128.
     """
@@ -50,13 +52,20 @@ class Recipe(BaseModel):
     flips: bool = True
     patience: int = Field(default=3, ge=1)
     factor: float = Field(default=0.1, gt=0, lt=1)
+    latest: float | None = Field(default=None, gt=0, lt=1)
     radius: float | None = Field(default=0.1, gt=0, allow_inf_nan=False)
 
 
 PUBLISHED = Recipe()
 """As masum2022, section VI, prints it (where it says 101 for the radius, its source has 0.1)."""
 SMALL = PUBLISHED.model_copy(
-    update={"epochs": 22, "batch_size": 32, "weight_scale": None, "radius": 0.2}
+    update={
+        "epochs": 20,
+        "batch_size": 32,
+        "weight_scale": None,
+        "latest": 0.75,
+        "radius": 0.2,
+    }
 )
 """For small networks: first weights by which signals reach the output, and a radius for pixels
 of deviation 1."""
@@ -140,25 +149,37 @@ class Plateau:
     Args:
         patience: epochs without a better accuracy than the best before, at least 1.
         factor: what the rate is multiplied by then; the wait starts anew.
+        latest: number of the epoch after which the rate is lowered if it never was before.
     """
 
-    def __init__(self, patience: int, factor: float) -> None:
-        self._patience, self._factor = patience, factor
-        self._best, self._waited = -1.0, 0
+    def __init__(self, patience: int, factor: float, latest: int | None = None) -> None:
+        self._patience, self._factor, self._latest = patience, factor, latest
+        self._best, self._waited, self._epoch = -1.0, 0, 0
 
-    def __call__(self, accuracy: float) -> float:
-        """What the rate is multiplied by after an epoch with this accuracy: `factor`, or 1."""
-        self._waited = 0 if accuracy > self._best else self._waited + 1
-        self._best = max(self._best, accuracy)
-        if self._waited < self._patience:
+    def __call__(self, accuracy: float | None) -> float:
+        """What the rate is multiplied by after an epoch with this accuracy: `factor`, or 1.
+
+        Without an accuracy only the number of the epoch counts.
+        """
+        self._epoch += 1
+        if accuracy is not None:
+            self._waited = 0 if accuracy > self._best else self._waited + 1
+            self._best = max(self._best, accuracy)
+        if self._waited < self._patience and self._epoch != self._latest:
             return 1.0
-        self._waited = 0
+        self._waited, self._latest = 0, None
         return self._factor
+
+
+def annealing(recipe: Recipe) -> Plateau:
+    """The schedule of a recipe."""
+    latest = None if recipe.latest is None else max(1, round(recipe.latest * recipe.epochs))
+    return Plateau(recipe.patience, recipe.factor, latest)
 
 
 def learning_rates(recipe: Recipe, accuracies: Sequence[float]) -> list[float]:
     """The learning rate of every epoch, given the validation accuracies after them."""
-    schedule, rate, found = Plateau(recipe.patience, recipe.factor), recipe.learning_rate, []
+    schedule, rate, found = annealing(recipe), recipe.learning_rate, []
     for accuracy in accuracies:
         found.append(rate)
         rate *= schedule(accuracy)
@@ -182,8 +203,8 @@ def train(
         labels: (N,) class numbers.
         recipe: settings; `dropout` and `weight_scale` are the network's and not looked at here.
         seed: orders batches, and draws crops, flips and dropout.
-        validation: further images, uncropped, and labels, which the learning rate goes by; None
-            leaves it as it is.
+        validation: further images, uncropped, and labels, which the learning rate goes by; without
+            them it is only lowered at the latest time.
 
     Returns:
         The history; its accuracies are those on the validation images.
@@ -209,5 +230,5 @@ def train(
             policy=None if recipe.radius is None else Renormalizing(model, recipe.radius),
             test=known,
             augment=Augmentation(recipe.crop, recipe.flips, seed),
-            schedule=None if known is None else Plateau(recipe.patience, recipe.factor),
+            schedule=annealing(recipe),
         )

@@ -19,8 +19,9 @@ AfterEpoch = Callable[[int, nn.Module], None]
 """Called with the number of an epoch, from 1, and the model as it is then."""
 Augment = Callable[[Tensor], Tensor]
 """Called with the images (B, C, H, W) of a step; returns what is trained on in their place."""
-Schedule = Callable[[float], float]
-"""Called with the test accuracy after an epoch; returns what the learning rate is multiplied by."""
+Schedule = Callable[[float | None], float]
+"""Called with the test accuracy after an epoch, None where none is measured; returns what the
+learning rate is multiplied by."""
 
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
@@ -184,7 +185,7 @@ def fit(
         test: images and labels evaluated after every epoch.
         after_epoch: looks at the model after every epoch; it must not change its weights.
         augment: changes the images of every step, such as by flips.
-        schedule: sets the learning rate by the accuracy on `test` after every epoch.
+        schedule: changes the learning rate after every epoch.
 
     Returns:
         The history.  A NaN or infinite loss ends the run before the weights are touched;
@@ -192,10 +193,8 @@ def fit(
 
     Raises:
         ValueError: images and labels that do not fit, a device that is not there, a model that
-            does not return log-probabilities, a schedule without test images.
+            does not return log-probabilities.
     """
-    if schedule is not None and test is None:
-        raise ValueError("a schedule goes by the accuracy on test images; give some as test")
     images, labels = prepare(images, labels, config)
     model.to(images.device).train()
     n_classes = int(labels.max().item()) + 1
@@ -220,7 +219,7 @@ def fit(
         results.append(counter.result(epoch, accuracy, seconds, report))
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
-        if schedule is not None and accuracy is not None:
+        if schedule is not None:
             factor = schedule(accuracy)
             for group in optimizer.param_groups:
                 group["lr"] *= factor

@@ -67,6 +67,23 @@ def test_the_wait_starts_anew_after_the_rate_was_lowered() -> None:
     assert [schedule(10) for _ in range(6)] == [1, 1, 0.5, 1, 0.5, 1]
 
 
+def test_the_rate_is_lowered_at_the_latest_time_if_it_never_was() -> None:
+    rising = [10, 20, 30, 40, 50]
+    schedule = Plateau(patience=2, factor=0.1, latest=3)
+    assert [schedule(one) for one in rising] == [1, 1, 0.1, 1, 1]
+    lowered = Plateau(patience=1, factor=0.1, latest=3)
+    assert [lowered(one) for one in (10, 10, 20, 30)] == [1, 0.1, 1, 1]
+    unknown = Plateau(patience=1, factor=0.1, latest=2)
+    assert [unknown(None) for _ in range(4)] == [1, 0.1, 1, 1]
+
+
+def test_the_latest_time_is_a_share_of_the_epochs() -> None:
+    """Three quarters of 8 are 6: the last two epochs have a tenth of the rate."""
+    config = SMALL.model_copy(update={"epochs": 8, "learning_rate": 0.01})
+    rates = recipe.learning_rates(config, [*range(8)])
+    assert rates == pytest.approx([0.01] * 6 + [0.001] * 2)
+
+
 def test_learning_rates_of_the_epochs() -> None:
     """A rate that is lowered after an epoch holds from the next."""
     config = SMALL.model_copy(update={"patience": 1, "learning_rate": 0.01})
@@ -80,6 +97,7 @@ def test_the_published_settings() -> None:
     assert found == {
         "epochs": 70, "batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "dropout": 0.5,
         "weight_scale": 0.01, "crop": 0.875, "flips": True, "factor": 0.1, "radius": 0.1,
+        "latest": None,
     }  # fmt: skip
 
 
@@ -119,7 +137,7 @@ def test_training_goes_by_its_seed_and_leaves_the_global_generator() -> None:
 
 
 def test_a_plain_recipe_trains_as_fit_does() -> None:
-    plain = TINY.model_copy(update={"crop": 1.0, "flips": False, "radius": None})
+    plain = TINY.model_copy(update={"crop": 1.0, "flips": False, "radius": None, "latest": None})
     images, labels = toy.random_images(12, size=8), toy.random_labels(12)
     first, second = network(0.0), network(0.0)
     recipe.train(first, images, labels, plain, 5)
@@ -141,7 +159,7 @@ def test_validation_images_are_cropped_and_lower_the_rate(monkeypatch: pytest.Mo
     told: list[float] = []
 
     class Noting(Plateau):
-        def __call__(self, accuracy: float) -> float:
+        def __call__(self, accuracy: float | None) -> float:
             told.append(super().__call__(accuracy))
             return told[-1]
 
@@ -186,9 +204,3 @@ def test_images_are_augmented_in_training_only() -> None:
     fit(model, images, labels, config, test=(images, labels), augment=blank)
     assert toy.unchanged(model, before)
     assert seen == [3, 1, 3, 1]
-
-
-def test_a_schedule_without_test_images_is_refused() -> None:
-    images, labels = toy.random_images(4, size=2), toy.random_labels(4)
-    with pytest.raises(ValueError, match="give some as test"):
-        fit(toy.linear_net([[1, 0, 0, 0]]), images, labels, TrainConfig(), schedule=lambda _: 1.0)

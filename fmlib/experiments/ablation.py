@@ -217,7 +217,7 @@ class AblationRun(RunConfig, Ablating):
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 22
+    epochs: Count = 20
     batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True

@@ -208,7 +208,7 @@ def softmaxes(
 
 
 def from_scratch(settings: Transferring, size: int, seed: int) -> Scratch:
-    """Train a fresh network on as few images, by the recipe; the learning rate stays as it is.
+    """Train a fresh network on as few images, by the recipe, without validation images.
 
     As many epochs as elsewhere, and more where these would have too few steps.
     """
@@ -317,7 +317,7 @@ class TransferRun(RunConfig, Transferring):
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 22
+    epochs: Count = 20
     batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True

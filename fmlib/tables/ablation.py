@@ -85,12 +85,13 @@ def recipe(recorded: Recipe, live: Recipe) -> pd.DataFrame:
         "momentum": "momentum",
         "patience": "lowered after so many epochs without gain",
         "factor": "lowered by the factor",
+        "latest": "lowered at the latest, of all epochs (%)",
         "dropout": "dropout in layers 6 and 7",
         "weight_scale": "deviation of the first weights",
         "radius": "largest root mean square of a filter",
         "epochs": "epochs",
     }
-    by_hand = {"patience": "by hand", "factor": "by hand"}
+    by_hand = dict.fromkeys(("patience", "factor", "latest"), "by hand")
     return pd.DataFrame(
         {
             "Setting": names.values(),
@@ -107,7 +108,7 @@ def _setting(name: str, recipe: Recipe) -> str:
         return "√(2 / inputs)"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{100 * value:g}" if name == "crop" else f"{value:g}"
+    return f"{100 * value:g}" if name in ("crop", "latest") else f"{value:g}"
 
 
 def ablation(
