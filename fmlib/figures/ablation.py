@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -115,14 +116,12 @@ def _networks_axis(ax: Axes, names: Sequence[str]) -> None:
 def transfer(found: Transferred) -> None:
     """Test accuracy by images per class: trained features (left), untrained ones (right)."""
     axes = panel_row(2, 4.0)
-    styles = ("o", "s", "D", "^", "v", "P", "X")
+    markers = ("s", "D", "v", "P", "X", "p", "h")
     for ax, (kind, layers) in zip(axes, found.features.items(), strict=True):
         for number, (layer, values) in enumerate(layers.items()):
-            shade = number / max(1, len(layers) - 1)
-            ax.plot(
-                found.sizes, values, color=(0.15, 0.35 + 0.5 * shade, 0.85 - 0.6 * shade),
-                marker=styles[number % len(styles)], ms=6, lw=2, label=layer,
-            )  # fmt: skip
+            shade = plt.get_cmap("viridis")(0.9 * number / max(1, len(layers) - 1))
+            style = {"color": shade, "marker": markers[number % len(markers)], "ms": 6}
+            ax.plot(found.sizes, values, lw=2, label=layer, **style)
         ax.plot(
             found.sizes, found.pixels, "--", lw=1.5, label="pixels", **look("softmax on pixels", 6)
         )
