@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from fmlib import evidence, figures, published, tables
 from fmlib.experiments.ablation import VARIANTS, Random, Trained, Variant
@@ -78,6 +79,11 @@ def shared() -> list[Shared]:
     return [Shared(n, results.images(4, 3, 4, 4), results.images(3, 3, 4, 4), near) for n in names]
 
 
+def named(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Rows of a table by what stands in their first column."""
+    return {row[0]: row[1:] for row in table.to_numpy().tolist()}
+
+
 # --- evidence ------------------------------------------------------------------------------
 
 
@@ -130,7 +136,7 @@ def test_layers() -> None:
 
 def test_recipe_beside_the_published_one() -> None:
     table = tables.recipe(SMALL, SMALL.model_copy(update={"epochs": 2, "crop": 1.0}))
-    by_name = {row[0]: row[1:] for row in table.to_numpy().tolist()}
+    by_name = named(table)
     assert by_name["epochs"] == ["70", str(SMALL.epochs), "2"]
     assert by_name["side of the crops, of the image's (%)"] == ["87.5", "87.5", "100"]
     assert by_name["lowered by the factor"] == ["by hand", "0.1", "0.1"]
@@ -139,26 +145,25 @@ def test_recipe_beside_the_published_one() -> None:
 
 
 def test_accuracies_of_all_networks(records: Path) -> None:
-    found = tables.ablation(FOUND, RANDOM, 25.0, evidence.ablation(records), (3, 28, 28), 4)
-    table = found.set_index("Network")
-    assert list(found)[3] == "Recorded, n = 2: training (%)"
-    assert table.loc["full"].tolist() == [
+    table = tables.ablation(FOUND, RANDOM, 25.0, evidence.ablation(records), (3, 28, 28), 4)
+    assert list(table)[3] == "Recorded, n = 2: training (%)"
+    assert named(table)["full"] == [
         *("314,724", "82", "90.5 (90.0 to 91.0)", "80.5 (80.0 to 81.0)", "70.0", "60.0"),
     ]
-    assert table.loc["no 6, 7"].tolist()[:2] == ["55,524", "0"]
-    assert table.loc["no 6, 7"].tolist()[-2:] == table.loc["no 7"].tolist()[-2:] == [DASH, DASH]
-    control = table.loc["*control:* full, untrained, softmax on its features"].tolist()
+    assert named(table)["no 6, 7"][:2] == ["55,524", "0"]
+    assert named(table)["no 6, 7"][-2:] == named(table)["no 7"][-2:] == [DASH, DASH]
+    control = named(table)["*control:* full, untrained, softmax on its features"]
     assert control == ["1,540", DASH, "95.5 (95.0 to 96.0)", "60.5 (60.0 to 61.0)", "80.0", "55.0"]
-    assert table.iloc[-1].tolist() == ["0", DASH, *["25.0"] * 4]
+    assert [*named(table).values()][-1] == ["0", DASH, *["25.0"] * 4]
 
 
 def test_differences_from_the_full_network(records: Path) -> None:
-    table = tables.recorded_ablation_differences(evidence.ablation(records)).set_index("Network")
-    assert table.loc["no 3, 4, 6, 7"].tolist() == [
+    table = tables.recorded_ablation_differences(evidence.ablation(records))
+    assert named(table)["no 3, 4, 6, 7"] == [
         *("−10.0 (−10.0 to −10.0)", "−19.0 (−19.0 to −19.0)", "−9.0 (−9.0 to −9.0)"),
     ]
-    assert table.loc["no 7"].tolist() == [DASH] * 3
-    assert "full" not in table.index
+    assert named(table)["no 7"] == [DASH] * 3
+    assert "full" not in named(table)
 
 
 def test_ways_of_training(records: Path) -> None:
@@ -171,23 +176,22 @@ def test_ways_of_training(records: Path) -> None:
 
 
 def test_times_are_those_of_the_full_network(records: Path) -> None:
-    table = tables.training_seconds(FOUND, evidence.ablation(records)).set_index("Network")
-    assert table.loc["no 6, 7"].tolist() == ["0.50 (0.50 to 0.50)", DASH]
-    assert table.loc["no 3, 4, 6, 7"].tolist() == ["1.00 (1.00 to 1.00)", "0.25"]
+    table = tables.training_seconds(FOUND, evidence.ablation(records))
+    assert named(table)["no 6, 7"] == ["0.50 (0.50 to 0.50)", DASH]
+    assert named(table)["no 3, 4, 6, 7"] == ["1.00 (1.00 to 1.00)", "0.25"]
 
 
 def test_transfer_by_layer_and_number_of_images(records: Path) -> None:
     """Recorded are 5 and 200 images of a class; live 5 and 20."""
-    found = tables.transfer(MOVED, evidence.transfers(records), "cifar10-to-cifar10")
-    assert list(found) == [
+    table = tables.transfer(MOVED, evidence.transfers(records), "cifar10-to-cifar10")
+    assert list(table) == [
         *("Softmax on", "Recorded, n = 2: 5 a class (%)", "20 (%)"),
         *("This run: 5 a class (%)", "20 a class (%)"),
     ]
-    table = found.set_index("Softmax on")
-    assert table.loc["act7"].tolist() == ["70.5 (70.0 to 71.0)", DASH, "45.0", "48.0"]
-    assert table.loc["pool1, untrained"].tolist() == ["40.5 (40.0 to 41.0)", DASH, "42.0", "58.0"]
-    assert table.loc["pixels"].tolist()[2:] == ["41.0", "55.0"]
-    assert table.loc["– (network from scratch)"].tolist()[2:] == ["38.0", "45.0"]
+    assert named(table)["act7"] == ["70.5 (70.0 to 71.0)", DASH, "45.0", "48.0"]
+    assert named(table)["pool1, untrained"] == ["40.5 (40.0 to 41.0)", DASH, "42.0", "58.0"]
+    assert named(table)["pixels"][2:] == ["41.0", "55.0"]
+    assert named(table)["– (network from scratch)"][2:] == ["38.0", "45.0"]
 
 
 def test_overlaps_by_threshold(records: Path) -> None:
@@ -201,11 +205,11 @@ def test_overlaps_by_threshold(records: Path) -> None:
 
 
 def test_accuracy_without_near_duplicates(records: Path) -> None:
-    table = tables.recorded_without_duplicates(evidence.ablation(records)).set_index("Network")
-    assert table.loc["full"].tolist() == [
+    table = tables.recorded_without_duplicates(evidence.ablation(records))
+    assert named(table)["full"] == [
         *("2", "80.50 (80.00 to 81.00)", "80.00 (79.50 to 80.50)", "−0.50 (−0.50 to −0.50)"),
     ]
-    assert table.loc["no 7"].tolist() == [DASH] * 4
+    assert named(table)["no 7"] == [DASH] * 4
 
 
 def test_summary(records: Path) -> None:
@@ -249,6 +253,12 @@ def draw(figure: Callable[[], None]) -> list[Axes]:
     return list(found.axes)
 
 
+def drawn_at(line: Line2D) -> list[list[float]]:
+    """Points (x, y) of a line."""
+    points: list[list[float]] = np.asarray(line.get_xydata()).tolist()
+    return points
+
+
 def labels(axes: list[Axes]) -> list[str]:
     """The legend of the figure."""
     figure = axes[0].get_figure()
@@ -266,8 +276,8 @@ def test_crops_stand_beside_their_image() -> None:
 
 def test_networks_stand_in_rows_with_training_and_test_accuracy() -> None:
     [ax] = draw(lambda: figures.ablation(FOUND, 55.0, 25.0))
-    points = [tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xydata()) == 1]
-    assert points == [(70, 0), (60, 0), (66, 1), (65, 1)]
+    points = [at for line in ax.lines if len(drawn := drawn_at(line)) == 1 for at in drawn]
+    assert points == [[70, 0], [60, 0], [66, 1], [65, 1]]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["full", "no 3, 4, 6, 7"]
     assert ax.get_xlabel() == "accuracy (%)"
     assert labels([ax]) == [
@@ -285,7 +295,7 @@ def test_recorded_networks_stand_in_their_order(records: Path) -> None:
 def test_learning_rates_are_drawn_by_epoch(records: Path) -> None:
     left, right = draw(lambda: figures.recorded_plateau(evidence.ablation_by_epoch(records)))
     assert left.get_title() == "n = 2"
-    assert [line.get_ydata()[-1] for line in right.lines] == [0.001, 0.001]
+    assert [drawn_at(line)[-1][1] for line in right.lines] == [0.001, 0.001]
     assert right.get_yscale() == "log"
 
 
@@ -293,8 +303,8 @@ def test_transfer_has_a_line_for_each_layer() -> None:
     axes = draw(lambda: figures.transfer(MOVED))
     assert labels(axes) == ["pool1", "act7", "pixels", "from scratch"]
     assert [len(ax.lines) for ax in axes] == [4, 4]
-    assert axes[0].lines[1].get_xydata().tolist() == [[5, 45], [20, 48]]
-    assert axes[1].lines[1].get_xydata().tolist() == [[5, 40], [20, 50]]
+    assert drawn_at(axes[0].lines[1]) == [[5, 45], [20, 48]]
+    assert drawn_at(axes[1].lines[1]) == [[5, 40], [20, 50]]
     assert [ax.get_title() for ax in axes] == [
         f"features of the {kind} network" for kind in ("trained", "untrained")
     ]
@@ -306,14 +316,14 @@ def test_recorded_transfers_have_a_panel_each(records: Path) -> None:
     assert titles == [
         "six classes of CIFAR-10 to four others", "garments to digits", "digits to garments"
     ]  # fmt: skip
-    assert axes[1].lines[0].get_xydata().tolist() == [[5, 70.5], [200, 80.5]]
+    assert drawn_at(axes[1].lines[0]) == [[5, 70.5], [200, 80.5]]
     assert labels(axes)[0] == "softmax on trained features, n = 2"
 
 
 def test_recorded_layers_begin_with_pixels(records: Path) -> None:
     """Means over 5 and 200 images: pixels 47, layers 55 and 75 (plus the seed)."""
     axes = draw(lambda: figures.recorded_layers(evidence.transfers(records)))
-    assert axes[1].lines[0].get_ydata().tolist() == [47.5, 55.5, 75.5]
+    assert [y for _, y in drawn_at(axes[1].lines[0])] == [47.5, 55.5, 75.5]
     assert [text.get_text() for text in axes[1].get_xticklabels()] == ["pixels", "act1", "act3"]
 
 

@@ -1,6 +1,7 @@
 """Figures of chapter 08: networks without and with wider layers, transfer, and shared images."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -120,7 +121,11 @@ def transfer(found: Transferred) -> None:
     for ax, (kind, layers) in zip(axes, found.features.items(), strict=True):
         for number, (layer, values) in enumerate(layers.items()):
             shade = plt.get_cmap("viridis")(0.9 * number / max(1, len(layers) - 1))
-            style = {"color": shade, "marker": markers[number % len(markers)], "ms": 6}
+            style: dict[str, Any] = {
+                "color": shade,
+                "marker": markers[number % len(markers)],
+                "ms": 6,
+            }
             ax.plot(found.sizes, values, lw=2, label=layer, **style)
         ax.plot(
             found.sizes, found.pixels, "--", lw=1.5, label="pixels", **look("softmax on pixels", 6)
