@@ -42,7 +42,7 @@ def settings() -> TransferSettings:
         ({"layers": []}, ["layers is []", "at least 1"]),
         ({"sizes": [20, 5]}, ["sizes is [20, 5]; give ascending numbers from 1 to"]),
         ({"sizes": [5, 5000]}, ["sizes is [5, 5000]", "training images of the smallest class"]),
-        ({"pretraining": "mnist"}, ["images of pretraining are 1x28x28, those of dataset 3x32x32"]),
+        ({"n_pretraining": 10**6}, ["n_train is 1000020"]),
         ({"pretraining": "cifar100"}, ["dataset 'cifar100' is not known"]),
         ({"network": "resnet"}, ["network is 'resnet'"]),
         ({"network": "base_cnn"}, ["layers holds 'pool5', which base_cnn does not have", "act3"]),
@@ -53,7 +53,7 @@ def settings() -> TransferSettings:
 def test_what_cannot_run_is_refused(given: dict[str, Any], words: list[str]) -> None:
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         chapters.settings("ablation_and_transfer", "smoke", **{**TINY, **given})
-    if "n_train" not in given:  # the full data may be there
+    if not {"n_train", "n_pretraining"} & set(given):  # the full data may be there
         assert [word for word in words if word not in str(caught.value)] == []
     assert "\n" not in str(caught.value)
 
@@ -64,6 +64,22 @@ def test_digits_run_too() -> None:
     assert found.recipe().crop == 1
     model = found.model(found.load(), 0)
     assert model(torch.zeros(1, 1, 28, 28, dtype=torch.float64)).shape == (1, 10)
+
+
+def test_pretraining_images_take_the_shape_of_the_others() -> None:
+    """Grey is the mean of the colours; of 2x2 pixels blown up the corners stay."""
+    colours = torch.tensor([0.0, 0.3, 0.6]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
+    assert transfer.shaped(colours, (1, 2, 2)).flatten().tolist() == pytest.approx([0.3] * 4)
+    grey = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).reshape(1, 1, 2, 2)
+    found = transfer.shaped(grey, (3, 4, 4))
+    assert found.shape == (1, 3, 4, 4)
+    assert found[0, :, 0, 0].tolist() == [0] * 3
+    assert found[0, :, 0, 3].tolist() == [1] * 3
+    assert transfer.shaped(grey, (1, 2, 2)) is grey
+    settings = chapters.settings(
+        "ablation_and_transfer", "smoke", **{**TINY, "pretraining": "mnist"}, n_compared=50
+    )
+    assert settings.load_source().train_images.shape == (60, 3, 32, 32)
 
 
 # --- networks ------------------------------------------------------------------------------

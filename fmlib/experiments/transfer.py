@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fmlib import data, models
 from fmlib.data import OTHER_CLASSES, SHOWN_CLASSES, Dataset
@@ -57,17 +59,35 @@ class Transferring(Ablating):
         return "-to-".join(name.split(":")[0] for name in (self.pretraining, self.dataset))
 
     def load_source(self) -> Dataset:
-        """The dataset that the network is trained on first, in the same type."""
+        """The dataset that the network is trained on first, in the shape of the other."""
         dtype, device = self.arithmetic
         count = self.n_pretraining + self.n_validation
-        return data.load(self.pretraining, count, 1, dtype=dtype).to(device)
+        source = data.load(self.pretraining, count, 1, dtype=dtype).to(device)
+        shape = self.load().image_shape
+        train, test = (
+            shaped(images, shape) for images in (source.train_images, source.test_images)
+        )
+        return replace(source, train_images=train, test_images=test)
+
+
+def shaped(images: Tensor, shape: models.ImageShape) -> Tensor:
+    """Images (N, C, H, W) in another shape of channels, height and width.
+
+    Grey is the mean of the colours, and the same in all of them; sizes are interpolated.
+    """
+    channels, *size = shape
+    if images.shape[1] != channels:
+        images = images.mean(dim=1, keepdim=True).expand(-1, channels, -1, -1)
+    if list(images.shape[2:]) != size:
+        images = F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)
+    return images
 
 
 class TransferSettings(Settings, Transferring):
     """Settings of chapter 08."""
 
     shared: ClassVar = {
-        "n_train": (240, 1200, 7500),
+        "n_train": (160, 1200, 7500),
         "n_test": (100, 1000, 2000),
         "learning_rate": (0.01, 0.01, 0.01),
         "input_scale": ("standardized", "standardized", "standardized"),
@@ -89,7 +109,9 @@ class TransferSettings(Settings, Transferring):
         200, "further images, by which the learning rate is lowered", smoke=40, paper=500
     )
     augment: bool = setting(True, "train on crops and flips; False takes whole images")
-    pretraining: str = setting(OTHER_CLASSES, "dataset that a network is trained on first")
+    pretraining: str = setting(
+        OTHER_CLASSES, "dataset that a network is trained on first, in the shape of the other"
+    )
     n_pretraining: Count = setting(1500, "its images", smoke=120, paper=5500)
     layers: Layers = setting(
         ("pool1", "pool2", "act4", "pool5", "act7"),
@@ -117,13 +139,15 @@ class TransferSettings(Settings, Transferring):
         """Refuse what cannot run, before any training: data, layers, sizes."""
         data.check_name(self.dataset)
         data.check_name(self.pretraining)
-        dataset, source = self.load(), self.load_source()
-        if source.image_shape != dataset.image_shape:
-            theirs, own = ("x".join(map(str, d.image_shape)) for d in (source, dataset))
+        dataset = self.load()
+        height, width = dataset.image_shape[1:]
+        crop = centre(dataset.test_images[:1], self.recipe().crop).shape[2:]
+        if min(crop) < 8:
             raise ValueError(
-                f"images of pretraining are {theirs}, those of dataset {own}; choose datasets "
-                "of one size"
+                f"images are {height}x{width}; of crops zf_cnn needs at least 8x8 pixels, and "
+                f"theirs are {crop[0]}x{crop[1]}"
             )
+        source = self.load_source()
         _check_layers(self.model(source, 0), dataset, self)
         fewest = int(dataset.train_labels[: self.n_train].bincount().min())
         if sorted(set(self.sizes)) != list(self.sizes) or self.sizes[-1] > fewest:
