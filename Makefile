@@ -23,7 +23,7 @@ SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"
 
 CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness \
 	05_feature_evolution 06_what_feature_maps_see 07_inversion_and_dissection \
-	what_we_found claims provenance use_it
+	08_ablation_and_transfer what_we_found claims provenance use_it
 RUNS := $(CHAPTERS:%=run-%)
 
 # What is being made; it takes the place of what was there when it is complete, and not before.

@@ -50,6 +50,9 @@ HEADLINES = {
     "dissection": ("accuracies.*", "units.trained.*.significant"),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
+    "ablation": ("train_accuracy", "test_accuracy"),
+    "transfer": ("features.*", "pixels.*", "scratch.*"),
+    "overlaps": (),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""
 

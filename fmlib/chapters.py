@@ -19,6 +19,7 @@ from fmlib.experiments.exploration import ExplorationSettings
 from fmlib.experiments.feature_evolution import EvolutionSettings
 from fmlib.experiments.feature_map_regularization import RegularizationSettings
 from fmlib.experiments.seeing import SeeingSettings
+from fmlib.experiments.transfer import TransferSettings
 from fmlib.records import write_whole
 
 BOOK = Path(__file__).parent.parent / "book"
@@ -51,6 +52,7 @@ CHAPTERS = {
     "feature_evolution": Chapter("05_feature_evolution.ipynb", EvolutionSettings),
     "what_feature_maps_see": Chapter("06_what_feature_maps_see.ipynb", SeeingSettings),
     "inversion_and_dissection": Chapter("07_inversion_and_dissection.ipynb", InversionSettings),
+    "ablation_and_transfer": Chapter("08_ablation_and_transfer.ipynb", TransferSettings),
 }
 
 

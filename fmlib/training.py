@@ -17,6 +17,11 @@ from fmlib.models import evaluating as evaluating
 Optimizer = Literal["sgd", "adam", "adadelta"]
 AfterEpoch = Callable[[int, nn.Module], None]
 """Called with the number of an epoch, from 1, and the model as it is then."""
+Augment = Callable[[Tensor], Tensor]
+"""Called with the images (B, C, H, W) of a step; returns what is trained on in their place."""
+Schedule = Callable[[float | None], float]
+"""Called with the test accuracy after an epoch, None where none is measured; returns what the
+learning rate is multiplied by."""
 
 Report = dict[str, list[float | None]]
 """Numbers of one epoch by name, one per class; None where a number is undefined."""
@@ -162,6 +167,8 @@ def fit(
     policy: Policy | None = None,
     test: tuple[Tensor, Tensor] | None = None,
     after_epoch: AfterEpoch | None = None,
+    augment: Augment | None = None,
+    schedule: Schedule | None = None,
 ) -> History:
     """Train `model` in place on the negative log-likelihood.
 
@@ -177,6 +184,8 @@ def fit(
             is `Weighing` also weighs the losses of the others.
         test: images and labels evaluated after every epoch.
         after_epoch: looks at the model after every epoch; it must not change its weights.
+        augment: changes the images of every step, such as by flips.
+        schedule: changes the learning rate after every epoch.
 
     Returns:
         The history.  A NaN or infinite loss ends the run before the weights are touched;
@@ -200,7 +209,7 @@ def fit(
             policy.start_epoch()
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
             batch = batch.to(images.device)
-            loss = _step(model, optimizer, images, labels, batch, policy, counter, config)
+            loss = _step(model, optimizer, images, labels, batch, policy, counter, config, augment)
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
                 break
@@ -210,6 +219,10 @@ def fit(
         results.append(counter.result(epoch, accuracy, seconds, report))
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
+        if schedule is not None:
+            factor = schedule(accuracy)
+            for group in optimizer.param_groups:
+                group["lr"] *= factor
         if after_epoch is not None:
             after_epoch(epoch, model)
     return History(epochs=tuple(results))
@@ -261,6 +274,7 @@ def _step(
     policy: Policy | None,
     counter: "Counter",
     config: TrainConfig,
+    augment: Augment | None,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
     kept = None if policy is None else policy.keep(images, labels, batch)
@@ -270,7 +284,7 @@ def _step(
     if len(chosen) > 0:
         optimizer.zero_grad(set_to_none=True)
         weighing = policy if isinstance(policy, Weighing) else None
-        loss = _add_gradients(model, images, labels, chosen, weighing, config)
+        loss = _add_gradients(model, images, labels, chosen, weighing, config, augment)
         counter.add_loss(loss)
         if loss < 0:
             raise ValueError(
@@ -292,12 +306,13 @@ def _add_gradients(
     chosen: Tensor,
     weighing: Weighing | None,
     config: TrainConfig,
+    augment: Augment | None,
 ) -> float:
     """Mean loss of the chosen images; its gradient is computed and added up part by part."""
     loss = torch.zeros((), dtype=images.dtype, device=images.device)
     for part in chosen.split(config.micro_batch or chunk_size(images)):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
-            outputs = model(images[part])
+            outputs = model(images[part] if augment is None else augment(images[part]))
         if weighing is None:
             summed = F.nll_loss(outputs, labels[part], reduction="sum")
         else:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fmlib.caching import RELEASED
+from fmlib.experiments.ablation import Ablation, AblationRun, Variant, Way
 from fmlib.experiments.adversarial_robustness import (
     FGSM_ON,
     PGD_ON,
@@ -77,6 +78,7 @@ from fmlib.experiments.seeing import (
     Seen,
 )
 from fmlib.experiments.skipping import SkippingRun
+from fmlib.experiments.transfer import PAIRS, Overlaps, OverlapsRun, Transfer, TransferRun
 from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
 
@@ -572,3 +574,81 @@ def pictures(seed: int, start: Start = "scratch", epochs: tuple[int, ...] = (1, 
     )
     config = PicturesRun(start=start, epochs=last, shown_epochs=epochs, seed=seed)
     return "large_pictures", config, result
+
+
+def ablation(
+    seed: int,
+    variant: Variant = "full",
+    test: float = 80.0,
+    train: float = 90.0,
+    way: Way = "recipe",
+    **values: Any,
+) -> Made:
+    """A network of 1,000 parameters, accuracies (plus the seed) after two epochs and 10 seconds.
+
+    Two of its test images have near-duplicates; on the others it is half a point worse.
+    """
+    found = Ablation(
+        parameters=1000,
+        train_accuracy=train + seed,
+        test_accuracy=test + seed,
+        duplicates=2,
+        accuracy_without_duplicates=test + seed - 0.5,
+        validation=(50.0, test + seed),
+        losses=(1.0, 0.5),
+        rates=(0.01, 0.001),
+        renormalized=0,
+        seconds=10.0,
+    )
+    config = AblationRun(seed=seed, variant=variant, way=way, epochs=2)
+    return "ablation", config, found.model_copy(update=values)
+
+
+GREY = {"network": "base_cnn", "layers": ("act1", "act3"), "augment": False}
+
+
+def transfer(
+    seed: int,
+    pretraining: str = "fashion-mnist",
+    dataset: str = "mnist",
+    first: float = 50.0,
+    last: float = 70.0,
+    untrained: tuple[float, float] = (40.0, 45.0),
+    pixels: float = 42.0,
+    scratch: float = 35.0,
+) -> Made:
+    """Accuracies (plus the seed) at 5 and at 200 images per class, where they are 10 higher.
+
+    Of the first and the last layer, trained and `untrained`, of pixels and from scratch.
+    """
+    colours = pretraining.startswith("cifar10")
+    names = ("pool1", "act7") if colours else ("act1", "act3")
+
+    def both(value: float) -> tuple[float, float]:
+        return value + seed, value + seed + 10
+
+    result = Transfer(
+        features={
+            "trained": {names[0]: both(first), names[1]: both(last)},
+            "untrained": {name: both(v) for name, v in zip(names, untrained, strict=True)},
+        },
+        pixels=both(pixels),
+        scratch=both(scratch),
+        scratch_train=both(60.0),
+        source_accuracy=75.0,
+        chance=25.0,
+    )
+    config: dict[str, Any] = {"pretraining": pretraining, "dataset": dataset, "sizes": (5, 200)}
+    config |= {"layers": names} if colours else GREY
+    return "transfer", TransferRun.model_validate({"seed": seed, **config}), result
+
+
+def overlaps(counts: Mapping[str, int] | None = None, n_test: int = 2000) -> Made:
+    """How many test images have so near a training image, of every pair of sets the same."""
+    counts = counts or {"0.8": 40, "0.85": 20, "0.9": 4, "0.95": 2, "0.98": 0}
+    result = Overlaps(
+        counts=dict.fromkeys(PAIRS, counts),
+        n_test=dict.fromkeys(PAIRS, n_test),
+        n_compared=dict.fromkeys(PAIRS, 6000),
+    )
+    return "overlaps", OverlapsRun(seed=0), result

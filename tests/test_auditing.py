@@ -11,6 +11,7 @@ from fmlib import auditing, recording, records
 from fmlib.auditing import Member, by_rounding, by_seeds, choose, compare, group, matches, unusual
 from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments import caching, grids
+from fmlib.experiments.ablation import AblationRun
 from fmlib.experiments.adversarial_robustness import AttacksRun, RobustnessRun
 from fmlib.experiments.depth import DepthRun, ExitsRun
 from fmlib.experiments.dissection import DissectionRun
@@ -21,6 +22,7 @@ from fmlib.experiments.inversion import InversionRun
 from fmlib.experiments.large_pictures import PicturesRun
 from fmlib.experiments.seeing import SeeingRun
 from fmlib.experiments.skipping import SkippingRun
+from fmlib.experiments.transfer import OverlapsRun, TransferRun
 from fmlib.records import Record
 from fmlib.training import History
 from tests import tiny_experiment
@@ -304,6 +306,8 @@ def test_every_experiment_has_headlines() -> None:
     attacked = {"n_held_out": 5, "n_attacked": 2, "pgd_steps": 10, "restarts": 1}
     colours = {**train, "dataset": SHOWN_CLASSES, "shown_epochs": (0, 1), "n_test": 40}
     inverted = {**colours, "n_inverted": 1, "steps": 1, "n_decoder": 20, "decoder_epochs": 1}
+    layers = {**train, "dataset": SHOWN_CLASSES, "n_test": 40, "n_validation": 20, "n_train": 40}
+    moved = {"n_pretraining": 20, "layers": ("act7",), "sizes": (2,), "scratch_steps": 1}
     configs = {
         "caching": small(caching.CachingRun, **train, condition="plain"),
         "caching_variants": small(caching.CachingRun, **train, condition="plain"),
@@ -323,6 +327,9 @@ def test_every_experiment_has_headlines() -> None:
         "inversion": small(InversionRun, **inverted),
         "dissection": small(DissectionRun, **colours, n_concepts=20, n_combined=20),
         "large_pictures": small(PicturesRun, **colours, start="scratch"),
+        "ablation": small(AblationRun, **layers),
+        "transfer": small(TransferRun, **layers, **moved),
+        "overlaps": small(OverlapsRun, dataset=SHOWN_CLASSES),
     }
     twins = "twin", "other twin"
     expected = {
@@ -359,6 +366,11 @@ def test_every_experiment_has_headlines() -> None:
         "inversion": {"accuracies.0"},
         "dissection": {"accuracies.0", *(f"units.trained.act{n}.significant" for n in (1, 2, 3))},
         "large_pictures": {"accuracies.0"},
+        "ablation": {"train_accuracy", "test_accuracy"},
+        "transfer": {
+            *("features.trained.act7.0", "features.untrained.act7.0", "pixels.0", "scratch.0"),
+        },
+        "overlaps": set(),  # they are in double precision, and compared as a whole
     }
     further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own
     assert configs.keys() == grids.EXPERIMENTS.keys() - further

@@ -135,8 +135,8 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
      evidence.deciles, evidence.embeddings, evidence.evolution, evidence.evolution_looks,
      evidence.large_networks, evidence.seeing, evidence.map_convergence,
      evidence.moved_probability, evidence.seen_by_epoch, evidence.inverted, evidence.inversion,
-     evidence.dissected,
-     evidence.dissected_kinds, evidence.combined, evidence.by_chance],
+     evidence.dissected, evidence.dissected_kinds, evidence.combined, evidence.by_chance,
+     evidence.ablation, evidence.ablation_by_epoch, evidence.transfers, evidence.overlaps],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)

@@ -16,7 +16,7 @@ from fmlib.experiments import dissection, inversion
 from fmlib.experiments.dissection import Chance, DissectionRun, InversionSettings, ShownUnit
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.inversion import InversionRun, Inverted, Task
-from fmlib.experiments.seeing import Network
+from fmlib.experiments.looks import Network
 from fmlib.visualization.concepts import Concept, ConceptImages
 from fmlib.visualization.dissection import Dissection
 from fmlib.visualization.inversion import mean_distance

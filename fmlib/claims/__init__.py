@@ -7,6 +7,7 @@ verdict; a test fails when the records say another.
 from pathlib import Path
 
 from fmlib.claims import (
+    ablation,
     adversarial_robustness,
     caching,
     exploration,
@@ -28,6 +29,7 @@ CLAIMS = (
     *feature_evolution.CLAIMS,
     *seeing.CLAIMS,
     *inside.CLAIMS,
+    *ablation.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""
 

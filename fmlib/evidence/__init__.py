@@ -4,6 +4,7 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
+from fmlib.evidence.ablation import ablation, ablation_by_epoch, overlaps, transfers
 from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
@@ -75,6 +76,8 @@ __all__ = [
     "READING_EPOCHS",
     "WAY_PAIRS",
     "Outcomes",
+    "ablation",
+    "ablation_by_epoch",
     "attacks",
     "benchmarks",
     "by_chance",
@@ -115,6 +118,7 @@ __all__ = [
     "of_model",
     "of_way",
     "outcomes",
+    "overlaps",
     "photographs",
     "readings",
     "robustness",
@@ -124,6 +128,7 @@ __all__ = [
     "shared_seeds",
     "skipping",
     "stages",
+    "transfers",
     "undefined_losses",
     "until",
     "way_by_epoch",

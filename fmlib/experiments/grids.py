@@ -5,6 +5,7 @@ from itertools import product
 from typing import NamedTuple, get_args
 
 from fmlib.caching import RELEASED
+from fmlib.experiments.ablation import VARIANTS, WAYS, Ablation, AblationRun
 from fmlib.experiments.adversarial_robustness import (
     Attacks,
     AttacksRun,
@@ -40,6 +41,7 @@ from fmlib.experiments.large_pictures import Pictures, PicturesRun
 from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
+from fmlib.experiments.transfer import BASE_LAYERS, Overlaps, OverlapsRun, Transfer, TransferRun
 from fmlib.models import DEEP_WIDTHS, Activation
 
 BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
@@ -323,6 +325,38 @@ def dissection_grid() -> list[RunConfig]:
     return [DissectionRun(seed=seed) for seed in range(SEEDS)]
 
 
+def ablation_grid() -> list[RunConfig]:
+    """masum2022, VIII-B: every network, and the full one trained in other ways."""
+    runs: list[dict[str, object]] = [{"variant": variant} for variant in VARIANTS]
+    runs += [{"way": way} for way in WAYS if way != "recipe"]
+    return [
+        AblationRun.model_validate({"seed": seed, **run})
+        for seed, run in product(range(SEEDS_OF_LONG_RUNS), runs)
+    ]
+
+
+def transfer_grid() -> list[RunConfig]:
+    """masum2022, VIII-C: between classes of CIFAR-10, and between digits and garments."""
+    grey = {
+        "network": "base_cnn", "layers": BASE_LAYERS, "augment": False,
+        "n_train": 8000, "n_pretraining": 8000, "epochs": 8,
+    }  # fmt: skip
+    runs: list[dict[str, object]] = [
+        {},
+        {"pretraining": "fashion-mnist", "dataset": "mnist", **grey},
+        {"pretraining": "mnist", "dataset": "fashion-mnist", **grey},
+    ]
+    return [
+        TransferRun.model_validate({"seed": seed, **run})
+        for seed, run in product(range(SEEDS_OF_LONG_RUNS), runs)
+    ]
+
+
+def overlaps_grid() -> list[RunConfig]:
+    """Copies of test images among training images, once: nothing is drawn by a seed."""
+    return [OverlapsRun(seed=0, precision="float64")]
+
+
 EXPERIMENTS = {
     "exploration": Experiment(ExplorationRun, Exploration, exploration_grid),
     "cache_stages": Experiment(StagesRun, RecordedStages, stages_grid),
@@ -343,4 +377,7 @@ EXPERIMENTS = {
     "dissection": Experiment(DissectionRun, Dissections, dissection_grid),
     "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
     "photographs": Experiment(PhotographsRun, Photographs, photographs_grid),
+    "ablation": Experiment(AblationRun, Ablation, ablation_grid),
+    "transfer": Experiment(TransferRun, Transfer, transfer_grid),
+    "overlaps": Experiment(OverlapsRun, Overlaps, overlaps_grid),
 }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments.common import Count, OwnNetwork, Result, RunConfig
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.seeing import Network, as_sequential
+from fmlib.experiments.looks import Network, as_sequential
 from fmlib.features import feature_maps
 from fmlib.models import ModelName, class_layer
 from fmlib.training import fit
