@@ -45,7 +45,7 @@ HEADLINES = {
     "early_exits": ("network", "exits.*.accuracy"),
     "cache_depth": ("test_accuracy",),
     "feature_evolution": ("accuracies.*",),
-    "seeing": ("accuracies.*", "purity.*", "centre.*", "border.*"),
+    "seeing": ("accuracies.*", "purity.*"),
     "inversion": ("accuracies.*",),
     "dissection": ("accuracies.*", "units.trained.*.significant"),
     "large_pictures": ("accuracies.*",),

@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 
 from fmlib import chapters, evidence, figures, records, tables
-from fmlib.experiments import dissection, inversion
+from fmlib.experiments import dissection, inversion, looks
 from fmlib.experiments.dissection import Chance, DissectionRun, InversionSettings, ShownUnit
 from fmlib.experiments.grids import EXPERIMENTS
 from fmlib.experiments.inversion import InversionRun, Inverted, Task
@@ -43,7 +43,7 @@ def settings() -> InversionSettings:
 
 @pytest.fixture(scope="module")
 def network(settings: InversionSettings) -> Network:
-    return inversion.train(settings, 0)
+    return looks.train(settings, 0)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_run_records_what_the_functions_say(tmp_path: Path) -> None:
         name: value for name, value in TINY.items() if name not in ("n_concepts", "n_combined")
     }})  # fmt: skip
     found = run.run()
-    network, given = inversion.train(run, 0), inversion.task(run)
+    network, given = looks.train(run, 0), inversion.task(run)
     weights = inversion.best_variations(run, inversion.states(network), given, 0)
     assert found.variations == weights
     last = inversion.all_by_gradient(run, network.model, given, weights, 0)
@@ -174,7 +174,7 @@ def test_a_recorded_dissection(tmp_path: Path) -> None:
     given = {name: value for name, value in TINY.items() if name not in names}
     run = DissectionRun.model_validate({"seed": 0, "precision": "float64", **given})
     found = run.run()
-    network = inversion.train(run, 0)
+    network = looks.train(run, 0)
     (first, *_) = dissection.dissections(run, network.model, 0)
     assert found.units["trained"]["act1"].iou == first.best.mean().item()
     assert found.units["trained"]["act1"].shuffled == first.shuffled.mean().item()

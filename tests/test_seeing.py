@@ -35,7 +35,7 @@ def settings() -> SeeingSettings:
 
 @pytest.fixture(scope="module")
 def network(settings: SeeingSettings) -> Network:
-    return seeing.train(settings, 0)
+    return looks.train(settings, 0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from fmlib import models
 from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments.common import Count, Result, RunConfig, Settings, setting
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.inversion import Inverting, Looking, State, states, train
+from fmlib.experiments.inversion import Inverting, State, states
+from fmlib.experiments.looks import Looking, train
 from fmlib.models import ModelName
 from fmlib.visualization.broden import BrodenImages
 from fmlib.visualization.concepts import SIDE, Concept, ConceptImages, LabelledImages

@@ -7,13 +7,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fmlib.data import SHOWN_CLASSES
-from fmlib.experiments.common import Count, OwnNetwork, Result, RunConfig
+from fmlib.experiments.common import Count, Result, RunConfig
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.looks import Network, as_sequential
+from fmlib.experiments.looks import Looking, Network, as_sequential, train
 from fmlib.features import feature_maps
 from fmlib.models import ModelName, class_layer
-from fmlib.training import fit
-from fmlib.visualization.evolution import Snapshots
 from fmlib.visualization.inversion import (
     InversionConfig,
     invert,
@@ -31,16 +29,6 @@ TUNED = 6
 """Training images that they are tried on."""
 MEASURED = 200
 """Test images whose mean distance is the unit of errors."""
-SNAPSHOT_BYTES = 2**30
-
-
-class Looking(OwnNetwork):
-    """What trains a network whose layers are looked at."""
-
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
-    epochs: Count
-    shown_epochs: Epochs
-    batch_size: Count
 
 
 class Inverting(Looking):
@@ -50,23 +38,6 @@ class Inverting(Looking):
     steps: Count
     n_decoder: Count
     decoder_epochs: Count
-
-
-def train(settings: Looking, seed: int) -> Network:
-    """Train one network and keep it at the epochs shown, before training and at the end."""
-    dataset = settings.load()
-    model = settings.model(dataset, seed)
-    snapshots = Snapshots(SNAPSHOT_BYTES, sorted({0, *settings.shown_epochs, settings.epochs}))
-    snapshots(0, model)
-    history = fit(
-        model,
-        dataset.train_images,
-        dataset.train_labels,
-        settings.train_config(settings.epochs, settings.batch_size, seed),
-        test=(dataset.test_images, dataset.test_labels),
-        after_epoch=snapshots,
-    )
-    return Network(model, snapshots, history)
 
 
 def states(network: Network) -> dict[State, nn.Sequential]:
@@ -185,7 +156,7 @@ def all_by_network(
 def by_epoch(
     settings: Inverting, network: Network, given: Task, weights: Mapping[str, float], seed: int
 ) -> dict[int, dict[str, Inverted]]:
-    """Every layer inverted by gradient descent: before training, at the shown epochs, at its end."""
+    """Every layer inverted by gradient descent: before training, at the epochs shown, after it."""
     return {
         epoch: all_by_gradient(settings, model, given, weights, seed)
         for epoch, model in network.snapshots.models()

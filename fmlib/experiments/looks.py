@@ -1,16 +1,19 @@
 """What is looked at in a network: its maps, how they came about, whether to believe them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib.data import Dataset
+from fmlib.experiments.common import Count, OwnNetwork
+from fmlib.experiments.feature_evolution import Epochs
 from fmlib.features import feature_maps
 from fmlib.models import class_layer
-from fmlib.training import History, predict
+from fmlib.training import History, fit, predict
 from fmlib.visualization import invariance, saliency, sanity
 from fmlib.visualization.deconvnet import project
 from fmlib.visualization.evolution import Snapshots
@@ -24,6 +27,7 @@ from fmlib.visualization.top_activations import (
 )
 from fmlib.visualization.units import Unit
 
+SNAPSHOT_BYTES = 2**30
 TOP = 9
 """Images that are shown of each map, as in Zeiler and Fergus (2014)."""
 AMOUNTS: dict[Transformation, tuple[float, ...]] = {
@@ -40,12 +44,38 @@ SMALL_MOVES: dict[Transformation, tuple[float, ...]] = {
 """Amounts that count as small: they leave the thing in the image where it was, for a person."""
 
 
+class Looking(OwnNetwork):
+    """What trains a network whose layers are looked at."""
+
+    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
+    epochs: Count
+    shown_epochs: Epochs
+    batch_size: Count
+
+
 class Network(NamedTuple):
     """A trained network, what it was at the epochs shown, and how its training went."""
 
     model: nn.Sequential
     snapshots: Snapshots
     history: History
+
+
+def train(settings: Looking, seed: int) -> Network:
+    """Train one network and keep it at the epochs shown, before training and at the end."""
+    dataset = settings.load()
+    model = settings.model(dataset, seed)
+    snapshots = Snapshots(SNAPSHOT_BYTES, sorted({0, *settings.shown_epochs, settings.epochs}))
+    snapshots(0, model)
+    history = fit(
+        model,
+        dataset.train_images,
+        dataset.train_labels,
+        settings.train_config(settings.epochs, settings.batch_size, seed),
+        test=(dataset.test_images, dataset.test_labels),
+        after_epoch=snapshots,
+    )
+    return Network(model, snapshots, history)
 
 
 class Trio(NamedTuple):

@@ -14,7 +14,6 @@ from fmlib.data import SHOWN_CLASSES, Dataset
 from fmlib.experiments import looks
 from fmlib.experiments.common import (
     Count,
-    OwnNetwork,
     Result,
     RunConfig,
     Settings,
@@ -22,7 +21,7 @@ from fmlib.experiments.common import (
     setting,
 )
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.looks import Network, Trio
+from fmlib.experiments.looks import SNAPSHOT_BYTES, Looking, Network, Trio, train
 from fmlib.models import COMPACT_WIDTHS, ModelName, compact_cnn, scale_layer
 from fmlib.training import History, evaluate, fit
 from fmlib.visualization import filters
@@ -38,7 +37,6 @@ from fmlib.visualization.evolution import Snapshots
 from fmlib.visualization.invariance import Transformation
 from fmlib.visualization.occlusion import OcclusionMaps
 
-SNAPSHOT_BYTES = 2**30
 TWIN_SEED, ARCHITECTURE_SEED, SHUFFLED_SEED = 1000, 2000, 3000
 """Added to a seed for networks trained apart."""
 SHUFFLED_IMAGES, SHUFFLED_PASSES = 500, 7
@@ -63,13 +61,9 @@ PARTS = (
 """Parts that lie at one place in all images of a garment, since Fashion-MNIST is aligned."""
 
 
-class Seeing(OwnNetwork):
+class Seeing(Looking):
     """What a look at a trained network needs, in the chapter and in recorded runs."""
 
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
-    epochs: Count
-    shown_epochs: Epochs
-    batch_size: Count
     n_looked: Count
     n_garments: Count
     garment_epochs: Count
@@ -145,23 +139,6 @@ class SeeingSettings(Settings, Seeing):
 
 
 # --- networks ----------------------------------------------------------------------------------
-
-
-def train(settings: Seeing, seed: int) -> Network:
-    """Train one network and keep it at the epochs shown."""
-    dataset = settings.load()
-    model = settings.model(dataset, seed)
-    snapshots = Snapshots(SNAPSHOT_BYTES, sorted({0, *settings.shown_epochs, settings.epochs}))
-    snapshots(0, model)
-    history = fit(
-        model,
-        dataset.train_images,
-        dataset.train_labels,
-        settings.train_config(settings.epochs, settings.batch_size, seed),
-        test=(dataset.test_images, dataset.test_labels),
-        after_epoch=snapshots,
-    )
-    return Network(model, snapshots, history)
 
 
 def train_on_shuffled(settings: Seeing, seed: int) -> Network:
