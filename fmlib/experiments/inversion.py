@@ -185,7 +185,7 @@ def all_by_network(
 def by_epoch(
     settings: Inverting, network: Network, given: Task, weights: Mapping[str, float], seed: int
 ) -> dict[int, dict[str, Inverted]]:
-    """Every layer inverted by gradient descent: before training, at the shown epochs, at its end."""
+    """Every layer inverted by gradient descent: before training, at the epochs shown, after it."""
     return {
         epoch: all_by_gradient(settings, model, given, weights, seed)
         for epoch, model in network.snapshots.models()
@@ -208,12 +208,12 @@ class InversionRun(RunConfig, Inverting):
         *("act1", "act2", "act3"),
     )
     epochs: Count = 23
-    shown_epochs: Epochs = (0, 2, 6, 23)
+    shown_epochs: Epochs = (0, 2, 23)
     batch_size: Count = 50
     n_inverted: Count = 24
-    steps: Count = 400
+    steps: Count = 300
     n_decoder: Count = 4000
-    decoder_epochs: Count = 3
+    decoder_epochs: Count = 8
 
     @property
     def label(self) -> str:

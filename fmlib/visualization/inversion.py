@@ -168,7 +168,7 @@ def reconstruction_error(pictures: Tensor, images: Tensor, distance: float) -> T
         distance: of different images, as `mean_distance` gives it.
 
     Returns:
-        (N,); 0: the image itself, 1: as far from it as another image is on average.
+        (N,), 0 for the image itself, 1 for what is as far from it as another image on average.
     """
     distances: Tensor = (pictures - images).flatten(1).norm(dim=1)
     return distances / distance
