@@ -211,7 +211,7 @@ class InversionRun(RunConfig, Inverting):
     shown_epochs: Epochs = (0, 2, 23)
     batch_size: Count = 50
     n_inverted: Count = 24
-    steps: Count = 300
+    steps: Count = 400
     n_decoder: Count = 4000
     decoder_epochs: Count = 8
 
