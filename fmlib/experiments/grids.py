@@ -322,7 +322,7 @@ def inversion_grid() -> list[RunConfig]:
 
 def dissection_grid() -> list[RunConfig]:
     """masum2022, III-C: units and combinations of units against concepts."""
-    return [DissectionRun(seed=seed) for seed in range(SEEDS)]
+    return [DissectionRun(seed=seed) for seed in range(SEEDS_OF_LONG_RUNS)]
 
 
 def ablation_grid() -> list[RunConfig]:

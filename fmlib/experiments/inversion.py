@@ -179,12 +179,12 @@ class InversionRun(RunConfig, Inverting):
         *("act1", "act2", "act3"),
     )
     epochs: Count = 23
-    shown_epochs: Epochs = (0, 2, 6, 23)
+    shown_epochs: Epochs = (0, 2, 23)
     batch_size: Count = 50
     n_inverted: Count = 24
     steps: Count = 400
     n_decoder: Count = 4000
-    decoder_epochs: Count = 3
+    decoder_epochs: Count = 8
 
     @property
     def label(self) -> str:

@@ -29,9 +29,9 @@ class InversionConfig(BaseModel):
         steps: gradients taken, by Adam.
         step: Adam's learning rate at the start; it falls linearly to 0.
         noise: standard deviation of the starting noise about grey (0.5).
-        alpha: power of the norm (Mahendran and Vedaldi 2015, equation 2, take 6).
+        alpha: power of the norm (Mahendran and Vedaldi 2015, section 2, take 6).
         intensity: weight of that norm.
-        beta: power of the total variation (section 3.3; 2 for images of smooth parts).
+        beta: power of the total variation (section 2; 1 keeps edges, more smooths).
         variation: weight of it.
     """
 
@@ -123,7 +123,7 @@ def _descend(
 
 
 def relative_error(found: Tensor, wanted: Tensor) -> Tensor:
-    """Squared distance of features over their squared length (Mahendran and Vedaldi 2015, 3).
+    """Squared distance of features over their squared length (Mahendran and Vedaldi 2015, 2).
 
     Takes two tensors (N, ...) of one shape and returns (N,).
     """
@@ -161,14 +161,14 @@ def mean_distance(images: Tensor) -> float:
 
 
 def reconstruction_error(pictures: Tensor, images: Tensor, distance: float) -> Tensor:
-    """Euclidean distance of pictures from their images (Dosovitskiy and Brox 2016, section 3).
+    """Euclidean distance of pictures from their images (Dosovitskiy and Brox 2016).
 
     Args:
         pictures, images: (N, C, H, W) of one shape.
         distance: of different images, as `mean_distance` gives it.
 
     Returns:
-        (N,); 0: the image itself, 1: as far from it as another image is on average.
+        (N,), 0 for the image itself, 1 for what is as far from it as another image on average.
     """
     distances: Tensor = (pictures - images).flatten(1).norm(dim=1)
     return distances / distance

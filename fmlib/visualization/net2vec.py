@@ -66,7 +66,7 @@ def combine(
     share: float = SHARE,
     shares: Sequence[float] = SHARES,
 ) -> Combinations:
-    """Learn a combination of units for each concept, and compare (Fong and Vedaldi 2018, 3).
+    """Learn a combination of units for each concept, and compare (Fong and Vedaldi 2018).
 
     Pixels where no unit is active have the sum 0 and are left out of the training, to which they
     would add nothing; the rest of the training images' pixels is kept in memory.
@@ -145,7 +145,7 @@ def active_pixels(
 
 
 def fit(rows: Pixels) -> Tensor:
-    """Weights (K, units) of least binary cross-entropy (Fong and Vedaldi 2018, equation 4).
+    """Weights (K, units) of least binary cross-entropy (Fong and Vedaldi 2018).
 
     Pixels of a concept count as much more as it is rare: its share of the pixels weighs the
     others.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 BINS = 2**14
 LEAST = -1000
-"""Power of two of the narrowest range: that of a unit of which only zeros have been seen."""
+"""The narrowest range, as a power of two; a unit of which only zeros have been seen has it."""
 
 
 class Thresholds(NamedTuple):
