@@ -291,6 +291,11 @@ ZF_POOLED = ("conv1", "conv2", "conv5")
 """Convolutions of `zf_cnn` that max pooling follows, as in Zeiler and Fergus (2014)."""
 
 
+LAST_SCALE = 0.01
+"""Deviation of the last layer's first weights in `zf_cnn`, as published for all of them: larger
+ones favour some classes before anything is learnt, and training under dropout may not recover."""
+
+
 def zf_cnn(
     image_shape: ImageShape = (3, 28, 28),
     n_classes: int = 10,
@@ -316,7 +321,8 @@ def zf_cnn(
         layers: widths of the layers; 0 leaves one out.
         dropout: share of hidden linear units set to zero in training, 0 to below 1.
         weight_scale: deviation of the weights at the start; None: sqrt(2 / inputs of a unit), by
-            which signals keep their size through any number of layers (He et al. 2015).
+            which signals keep their size through any number of layers (He et al. 2015), and
+            `LAST_SCALE` in the last layer.
 
     Raises:
         ValueError: images that are too small, widths below 0 or a first, second or fifth
@@ -348,7 +354,9 @@ def zf_cnn(
             before = units
     blocks["fc8"] = skip_init(nn.Linear, before, n_classes, dtype=dtype)
     for name, layer in blocks.items():
-        _draw(layer, weight_scale, 8 * seed + int(name[-1]) if name[-1].isdigit() else 0)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            deviation = LAST_SCALE if name == "fc8" else math.sqrt(2 / layer.weight[0].numel())
+            _draw(layer, weight_scale or deviation, 8 * seed + int(name[-1]))
     first = scale or scale_layer("unit", dtype)
     return _network(dtype, scale=first, **blocks, log_softmax=nn.LogSoftmax(dim=1))
 
@@ -364,16 +372,14 @@ def _check_zf(layers: ZfLayers, dropout: float, weight_scale: float | None) -> N
         raise ValueError(f"weight_scale is {weight_scale}; give a number above 0, or None")
 
 
-def _draw(layer: nn.Module, weight_scale: float | None, seed: int) -> None:
+def _draw(layer: nn.Conv2d | nn.Linear, deviation: float, seed: int) -> None:
     """Weights of a layer from a normal distribution around 0, biases 0.
 
     Each layer has a seed of its own, so that those of one size begin alike in all networks.
     """
-    if isinstance(layer, nn.Conv2d | nn.Linear):
-        inputs = layer.weight[0].numel()
-        with seeded(seed):
-            nn.init.normal_(layer.weight, std=weight_scale or math.sqrt(2 / inputs))
-        nn.init.zeros_(layer.get_parameter("bias"))
+    with seeded(seed):
+        nn.init.normal_(layer.weight, std=deviation)
+    nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def _imagenet_scale(dtype: torch.dtype) -> Scale:

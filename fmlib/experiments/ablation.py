@@ -34,11 +34,10 @@ VARIANTS: dict[Variant, ZfLayers] = {
 384, 384 and 256 maps to 512, 1024 and 512."""
 HIDDEN = ("fc6", "fc7")
 
-Way = Literal["recipe", "published weights", "whole images", "no dropout", "untrained"]
+Way = Literal["recipe", "published weights", "no dropout", "untrained"]
 WAYS: dict[Way, dict[str, Any]] = {
     "recipe": {},
     "published weights": {"weight_scale": PUBLISHED.weight_scale},
-    "whole images": {"crop": 1.0, "flips": False},
     "no dropout": {"dropout": 0.0},
     "untrained": {},
 }
@@ -47,7 +46,6 @@ as it was drawn, and a softmax is trained on its last hidden features."""
 WAY_NAMES: dict[Way, str] = {
     "recipe": "the recipe",
     "published weights": f"first weights of deviation {PUBLISHED.weight_scale}, as published",
-    "whole images": "neither crops nor flips",
     "no dropout": "no dropout",
     "untrained": "untrained, a softmax on random features",
 }
@@ -217,7 +215,7 @@ class AblationRun(RunConfig, Ablating):
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 20
+    epochs: Count = 16
     batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True

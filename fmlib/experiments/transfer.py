@@ -341,7 +341,7 @@ class TransferRun(RunConfig, Transferring):
     n_test: Count = 2000
     input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
     network: ModelName = "zf_cnn"
-    epochs: Count = 20
+    epochs: Count = 16
     batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True
