@@ -354,7 +354,7 @@ CLAIMS = (
         "correlation 0.9 or more among the training images of the other six.",
         judge=_overlaps,
         verdict=Verdict.REPRODUCED,
-        text="Far less than one in a hundred, and these are no copies but pictures built alike, such as "
-        "a bird and a plane in the same sky.",
+        text="Far less than one in a hundred, and these are no copies but pictures built alike, such "
+        "as a bird and a plane in the same sky.",
     ),
 )
