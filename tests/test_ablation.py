@@ -295,12 +295,12 @@ def test_recorded_overlaps_have_the_live_counts(settings: TransferSettings, tmp_
     assert records.read(path).result == found
 
 
-def test_grids_have_three_seeds() -> None:
+def test_grids_have_five_seeds() -> None:
     runs = EXPERIMENTS["ablation"].grid()
-    assert len(runs) == 3 * (len(VARIANTS) + len(WAYS) - 1)
+    assert len(runs) == 5 * (len(VARIANTS) + len(WAYS) - 1)
     assert len({path_of("ablation", run) for run in runs}) == len(runs)
     moves = EXPERIMENTS["transfer"].grid()
     assert {run.label for run in moves} == {*transfer.TRANSFER_NAMES}
-    assert len({path_of("transfer", run) for run in moves}) == 9
+    assert len({path_of("transfer", run) for run in moves}) == 15
     assert [run.label for run in EXPERIMENTS["overlaps"].grid()] == ["bundled-6000"]
     assert all(run.cost > 0 for run in (*runs, *moves, *EXPERIMENTS["overlaps"].grid()))

@@ -303,8 +303,11 @@ CLAIMS = (
         "hidden layer of a trained network is more accurate than a network trained on these "
         "images alone; only partly if not also more than on the same layer untrained.",
         judge=_few,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.PARTLY,
+        text="Between classes of CIFAR-10, and with 5 and 10 images above all. From garments to "
+        "digits and back a network trained on the few images alone is ahead from the start. Some "
+        "such trainings on 10 images of each class of CIFAR-10 never left chance, so that the gain "
+        "there is rather too large.",
     ),
     Claim(
         id="generalization",
@@ -317,8 +320,10 @@ CLAIMS = (
         "more accurate than one on pixels, a mean over all numbers of images; only partly if not "
         "also more than on the same layer untrained.",
         judge=_generalizes,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.PARTLY,
+        text="Between classes of CIFAR-10 the last layer beats pixels, and itself before training. "
+        "From garments to digits training adds to it, yet pixels are better; from digits to "
+        "garments it takes away. Lower layers do better in all three.",
     ),
     Claim(
         id="deeper-features",
@@ -333,8 +338,10 @@ CLAIMS = (
         "on the first, a mean over all numbers of images; only partly if this gain does not exceed "
         "that of the untrained network.",
         judge=_deeper,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.NOT_REPRODUCED,
+        text="The first or the second layer is best in all three transfers, and from there on "
+        "accuracy falls, as in untrained networks. Only with 5 images of each class of CIFAR-10 "
+        "are deep layers ahead.",
     ),
     Claim(
         id="few-overlaps",
@@ -346,7 +353,8 @@ CLAIMS = (
         rule="Less than 1 % of the test images of four classes of CIFAR-10 have an image of "
         "correlation 0.9 or more among the training images of the other six.",
         judge=_overlaps,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.REPRODUCED,
+        text="Far less than one in a hundred, and these are no copies but pictures built alike, such "
+        "as a bird and a plane in the same sky.",
     ),
 )

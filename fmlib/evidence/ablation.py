@@ -11,7 +11,10 @@ from fmlib.records import RESULTS, Record
 
 
 def ablation(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
-    """A row per network and way of training: accuracies in percent, their gap, seconds."""
+    """A row per network and way of training: accuracies in percent, their gap, seconds.
+
+    The seconds are those of the processor, for the whole run: others may have run beside it.
+    """
     columns = (
         "variant way parameters train_accuracy test_accuracy gap duplicates "
         "accuracy_without_duplicates seconds"
@@ -27,6 +30,7 @@ def _networks(record: Record[AblationRun, Ablation]) -> Rows:
         "way": record.config.way,
         "gap": found.train_accuracy - found.test_accuracy,
         **numbers,
+        "seconds": record.provenance.cpu_seconds,
     }
 
 

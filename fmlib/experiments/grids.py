@@ -331,7 +331,7 @@ def ablation_grid() -> list[RunConfig]:
     runs += [{"way": way} for way in WAYS if way != "recipe"]
     return [
         AblationRun.model_validate({"seed": seed, **run})
-        for seed, run in product(range(SEEDS_OF_LONG_RUNS), runs)
+        for seed, run in product(range(SEEDS), runs)
     ]
 
 
@@ -348,7 +348,7 @@ def transfer_grid() -> list[RunConfig]:
     ]
     return [
         TransferRun.model_validate({"seed": seed, **run})
-        for seed, run in product(range(SEEDS_OF_LONG_RUNS), runs)
+        for seed, run in product(range(SEEDS), runs)
     ]
 
 

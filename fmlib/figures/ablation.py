@@ -90,7 +90,8 @@ def recorded_ablation(recorded: pd.DataFrame) -> None:
     for place, variant in enumerate(VARIANTS):
         for kind in ("train", "test"):
             known = evidence.by_seed(rows, f"{kind}_accuracy", variant=variant)
-            mean_and_interval(ax, place, known, kind, turn=-1)
+            apart = -0.12 if kind == "train" else 0.12
+            mean_and_interval(ax, place + apart, known, kind, 0.15, turn=-1)
             if place == 0:
                 ax.plot(
                     [], [], ls="none", label=f"{NAMES[kind]}, {seed_count(known)}", **look(kind, 7)

@@ -198,7 +198,7 @@ def recorded_training_ways(recorded: pd.DataFrame) -> pd.DataFrame:
 
 
 def training_seconds(found: Mapping[Variant, Trained], recorded: pd.DataFrame) -> pd.DataFrame:
-    """Time of training divided by that of the full network."""
+    """Time divided by that of the full network: recorded, of the whole run on a processor."""
     rows = []
     full = evidence.by_seed(recorded, "seconds", variant="full", way="recipe")
     heading = recorded_in(full)
@@ -211,8 +211,8 @@ def training_seconds(found: Mapping[Variant, Trained], recorded: pd.DataFrame) -
         rows.append(
             {
                 "Network": variant,
-                f"{heading}: time, full = 1": interval(known, 2),
-                "This run": "–" if live is None else f"{live:.2f}",
+                f"{heading}: processor time": interval(known, 2),
+                "This run: training": "–" if live is None else f"{live:.2f}",
             }
         )
     return pd.DataFrame(rows)
