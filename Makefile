@@ -94,7 +94,8 @@ check: $(INSTALLED) ## style, types, and the one-way flow between modules
 
 test: check ## check, all tests, and the committed chapters against a new run
 	$(PY) -m pytest
-	$(PY) -m pytest -m slow -rs
+	$(PY) -m pytest -m "slow and not pages" -rs
+	$(PY) -m pytest -m pages -rs -n $(JOBS) --dist worksteal
 	$(RECOMPUTE)
 	@echo "comparing the chapters in book/ with a new run"
 	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \

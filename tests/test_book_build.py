@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from tests import website
 from tests.website import ROOT, attribute, is_remote, pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pages]
 
 # The least number of numbered figures and tables on each chapter's page.
 EXPECTED = {

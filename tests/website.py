@@ -35,12 +35,17 @@ def copy_book(target: Path, *names: str) -> None:
         shutil.copyfile(ROOT / name, target / name)
 
 
+def html(source: Path) -> Path:
+    """The folder of a copied book's pages."""
+    return source / "_build" / "html"
+
+
 def build(source: Path, *options: str) -> tuple[Path, str]:
     """Build the pages of a copied book; returns their folder and the warnings."""
     command = [f"{sysconfig.get_path('scripts')}/jupyter-book", "build", ".", "-n", *options]
     run = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return source / "_build" / "html", run.stderr
+    return html(source), run.stderr
 
 
 def pages(html: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
