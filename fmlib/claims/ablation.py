@@ -222,8 +222,10 @@ CLAIMS = (
         rule="Without layers 6 and 7 the test accuracy is less than 2 points below that of the "
         "full network.",
         judge=_linear,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.REPRODUCED,
+        text="The error does not even rise: with 82 % of its parameters taken out the network "
+        "gains 2.3 points. Dropout goes with these layers; the full network without dropout gains "
+        "as much.",
     ),
     Claim(
         id="middle-convolutions",
@@ -236,7 +238,7 @@ CLAIMS = (
         "full network.",
         judge=_middle,
         verdict=Verdict.INCONCLUSIVE,
-        text="",
+        text="The five seeds disagree, from 1.4 points gained to 3.8 points lost.",
     ),
     Claim(
         id="depth",
@@ -249,8 +251,9 @@ CLAIMS = (
         rule="Without layers 3, 4, 6 and 7 the test accuracy is more than 2 points below that of "
         "the full network; only partly if it is not also below the accuracy without either two.",
         judge=_depth,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.NOT_REPRODUCED,
+        text="The network without all four layers is better than the full one with every seed, and "
+        "better than those without two. With 3,000 small images and 16 epochs depth is no help.",
     ),
     Claim(
         id="linear-width",
@@ -262,8 +265,9 @@ CLAIMS = (
         rule="With layers 6 and 7 halved, and with them doubled, the test accuracy lies within 1 "
         "point of that of the full network.",
         judge=_width,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.PARTLY,
+        text="Halved, they make next to no difference. Doubled, they gain up to 1.6 points with "
+        "some seeds and lose up to 4.6 with others, so that the mean is uncertain.",
     ),
     Claim(
         id="wider-convolutions",
@@ -274,8 +278,8 @@ CLAIMS = (
         target="fig-ablation-recorded",
         rule="With layers 3, 4 and 5 widened the test accuracy is above that of the full network.",
         judge=_wider,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.REPRODUCED,
+        text="With each of the five seeds, by 1.0 to 2.6 points.",
     ),
     Claim(
         id="enlarging-both",
@@ -288,8 +292,10 @@ CLAIMS = (
         rule="Enlarging layers 6 and 7 besides 3, 4 and 5 widens the gap of training and test "
         "accuracy, and lowers the test accuracy.",
         judge=_overfits,
-        verdict=Verdict.INCONCLUSIVE,
-        text="",
+        verdict=Verdict.PARTLY,
+        text="Accuracy falls, but not by over-fitting: that of training falls along, and the gap "
+        "does not widen. The largest network is harder to train; with one seed of five it never "
+        "left chance.",
     ),
     Claim(
         id="few-examples",
@@ -304,10 +310,10 @@ CLAIMS = (
         "images alone; only partly if not also more than on the same layer untrained.",
         judge=_few,
         verdict=Verdict.PARTLY,
-        text="Between classes of CIFAR-10, and with 5 and 10 images above all. From garments to "
-        "digits and back a network trained on the few images alone is ahead from the start. Some "
-        "such trainings on 10 images of each class of CIFAR-10 never left chance, so that the gain "
-        "there is rather too large.",
+        text="Between classes of CIFAR-10, with 5 and 10 images. From garments to digits and back "
+        "a network trained on the few images alone is ahead from the start. One such training of "
+        "five on 10 images of each class of CIFAR-10 never left chance, so that the gain there is "
+        "rather too large.",
     ),
     Claim(
         id="generalization",
@@ -354,7 +360,7 @@ CLAIMS = (
         "correlation 0.9 or more among the training images of the other six.",
         judge=_overlaps,
         verdict=Verdict.REPRODUCED,
-        text="Far less than one in a hundred, and these are no copies but pictures built alike, such "
-        "as a bird and a plane in the same sky.",
+        text="Far less than one in a hundred, and these are no copies but pictures built alike, "
+        "such as a bird and a plane in the same sky.",
     ),
 )
