@@ -67,8 +67,8 @@ SMALL = PUBLISHED.model_copy(
         "radius": 0.2,
     }
 )
-"""For small networks: first weights by which signals reach the output, and a radius for pixels
-of deviation 1."""
+"""What serves small networks, first weights by which signals reach the output, and a radius for
+pixels of deviation 1."""
 
 
 def crop_side(side: int, share: float) -> int:

@@ -275,7 +275,7 @@ def overlaps(found: Sequence[Shared], recorded: pd.DataFrame) -> pd.DataFrame:
             rows.append(
                 {
                     "Test and training images": one.name,
-                    "": origin,
+                    "Run": origin,
                     "Numbers": f"{n_test:,} and {n_others:,}",
                     **{f"≥ {t:g}": f"{int(counts[t]):,}" for t in THRESHOLDS},
                 }
