@@ -22,7 +22,8 @@ endif
 SCRIPTS = $(shell $(PY) -c 'import sysconfig; print(sysconfig.get_path("scripts"))')
 
 CHAPTERS := 01_exploration 02_caching 03_feature_map_regularization 04_adversarial_robustness \
-	05_feature_evolution 06_what_feature_maps_see 09_convolutional_similarity what_we_found claims provenance use_it
+	05_feature_evolution 06_what_feature_maps_see 07_inversion_and_dissection \
+	08_ablation_and_transfer 09_convolutional_similarity what_we_found claims provenance use_it
 RUNS := $(CHAPTERS:%=run-%)
 
 # What is being made; it takes the place of what was there when it is complete, and not before.
@@ -93,7 +94,8 @@ check: $(INSTALLED) ## style, types, and the one-way flow between modules
 
 test: check ## check, all tests, and the committed chapters against a new run
 	$(PY) -m pytest
-	$(PY) -m pytest -m slow -rs
+	$(PY) -m pytest -m "slow and not pages" -rs
+	$(PY) -m pytest -m pages -rs -n $(JOBS) --dist worksteal
 	$(RECOMPUTE)
 	@echo "comparing the chapters in book/ with a new run"
 	@printf '%s\n' $(CHAPTERS:%=book/%.ipynb) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -n 1 sh -c \

@@ -45,12 +45,17 @@ HEADLINES = {
     "early_exits": ("network", "exits.*.accuracy"),
     "cache_depth": ("test_accuracy",),
     "feature_evolution": ("accuracies.*",),
-    "seeing": ("accuracies.*", "purity.*", "centre", "border"),
+    "seeing": ("accuracies.*", "purity.*"),
+    "inversion": ("accuracies.*",),
+    "dissection": ("accuracies.*", "units.trained.*.significant"),
     "similarity": ("test_accuracies.*",),
     "similar_caches": ("test_accuracy", "skipped", "nearest"),
     "resnet_similarity": ("test_accuracies.*",),
     "large_pictures": ("accuracies.*",),
     "photographs": ("seen.*.probabilities.*",),
+    "ablation": ("train_accuracy", "test_accuracy"),
+    "transfer": ("features.*", "pixels.*", "scratch.*"),
+    "overlaps": (),
 }
 """Patterns of the numbers, 0 to 100, that float32 records of an experiment are judged by."""
 

@@ -14,11 +14,13 @@ from fmlib import claims, evidence_tables
 from fmlib.experiments.adversarial_robustness import RobustnessSettings
 from fmlib.experiments.caching import CachingSettings
 from fmlib.experiments.common import PROFILES, Settings
+from fmlib.experiments.dissection import InversionSettings
 from fmlib.experiments.exploration import ExplorationSettings
 from fmlib.experiments.feature_evolution import EvolutionSettings
 from fmlib.experiments.feature_map_regularization import RegularizationSettings
 from fmlib.experiments.seeing import SeeingSettings
 from fmlib.experiments.similarity import SimilaritySettings
+from fmlib.experiments.transfer import TransferSettings
 from fmlib.records import write_whole
 
 BOOK = Path(__file__).parent.parent / "book"
@@ -50,6 +52,8 @@ CHAPTERS = {
     "adversarial_robustness": Chapter("04_adversarial_robustness.ipynb", RobustnessSettings),
     "feature_evolution": Chapter("05_feature_evolution.ipynb", EvolutionSettings),
     "what_feature_maps_see": Chapter("06_what_feature_maps_see.ipynb", SeeingSettings),
+    "inversion_and_dissection": Chapter("07_inversion_and_dissection.ipynb", InversionSettings),
+    "ablation_and_transfer": Chapter("08_ablation_and_transfer.ipynb", TransferSettings),
     "convolutional_similarity": Chapter("09_convolutional_similarity.ipynb", SimilaritySettings),
 }
 

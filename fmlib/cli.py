@@ -121,8 +121,8 @@ def _follow(
 ) -> None:
     """Show how many runs are recorded, and the time left judged by their costs."""
     done, total = sum(len(s.recorded) for s in states), sum(s.runs for s in states)
-    spent = sum(made.config.cost for s in states for made in s.recorded)
-    left = sum(run.config.cost for s in states for run in (*s.missing, *s.waiting))
+    spent = sum(_whole(made.config.cost) for s in states for made in s.recorded)
+    left = sum(_whole(run.config.cost) for s in states for run in (*s.missing, *s.waiting))
     bar = _bar(f"{done} of {total} runs", spent + left, spent)
     with closing(outcomes), bar:
         for outcome in outcomes:
@@ -131,10 +131,15 @@ def _follow(
                 continue
             done += 1
             bar.set_description_str(f"{done} of {total} runs", refresh=False)
-            bar.update(outcome.config.cost)
+            bar.update(_whole(outcome.config.cost))
 
 
-def _bar(text: str, total: float, initial: float = 0) -> "tqdm[NoReturn]":
+def _whole(amount: float) -> int:
+    """An amount of work in thousandths, which add up to one total in whatever order they come."""
+    return round(1000 * amount)
+
+
+def _bar(text: str, total: int, initial: int = 0) -> "tqdm[NoReturn]":
     """Progress through some amount of work; off a terminal it is renewed once a minute."""
     return tqdm(
         desc=text,
@@ -246,7 +251,7 @@ def _recompute(
     """New runs by the path of their records, with the time left judged by the recorded times."""
     runs = [recording.Planned(record.experiment, record.config) for record in chosen]
     recording.check_here(runs)
-    took = {record.path: record.provenance.wall_seconds for record in chosen}
+    took = {record.path: _whole(record.provenance.wall_seconds) for record in chosen}
     made: dict[Path, auditing.AnyRecord | recording.Failed] = {}
     with (
         recording.workers(min(jobs or joblib.cpu_count(), max(len(runs), 1))),

@@ -6,6 +6,7 @@ only.  Every model is a `torch.nn.Sequential` with named layers: `model[1:]` is 
 without the scaling, for inputs such as feature maps that are not images in [0, 1].
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,21 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from fmlib import data
 
 InputScale = Literal["255", "unit", "standardized"]
 Activation = Literal["relu", "leaky_relu"]
 ModelName = Literal[
-    "base_cnn", "fashion_cnn", "deep_cnn", "compact_cnn", "resnet18", "squeezenet", "vgg16"
+    "base_cnn",
+    "fashion_cnn",
+    "deep_cnn",
+    "compact_cnn",
+    "zf_cnn",
+    "resnet18",
+    "squeezenet",
+    "vgg16",
 ]
 LargeName = Literal["squeezenet", "vgg16"]
 ImageShape = tuple[int, int, int]
@@ -125,7 +134,7 @@ def base_cnn(
         )
     act = _ACTIVATIONS[activation]
     flat = 30 * (((height - 4) // 2 - 4) // 2) * (((width - 4) // 2 - 4) // 2)
-    with _seeded(seed):
+    with seeded(seed):
         return _network(
             dtype,
             scale=scale or scale_layer("255", dtype),
@@ -161,7 +170,7 @@ def fashion_cnn(
     if min(height, width) < 8:
         raise ValueError(f"images are {height}x{width}; fashion_cnn needs at least 8x8 pixels")
     flat = 64 * ((height // 2 - 2) // 2) * ((width // 2 - 2) // 2)
-    with _seeded(seed):
+    with seeded(seed):
         return _network(
             dtype,
             scale=scale or scale_layer("unit", dtype),
@@ -201,7 +210,7 @@ def deep_cnn(
     if min(height, width) < 16:
         raise ValueError(f"images are {height}x{width}; deep_cnn needs at least 16x16 pixels")
     flat = DEEP_WIDTHS[-1] * (height // 16) * (width // 16)
-    with _seeded(seed):
+    with seeded(seed):
         blocks: dict[str, nn.Module] = {}
         for number, (before, maps) in enumerate(pairwise((channels, *DEEP_WIDTHS)), start=1):
             blocks[f"conv{number}"] = nn.Conv2d(before, maps, 3, padding=1, dtype=dtype)
@@ -244,7 +253,7 @@ def compact_cnn(
     if min(height, width) < 8:
         raise ValueError(f"images are {height}x{width}; compact_cnn needs at least 8x8 pixels")
     flat = widths[-1] * (height // 8) * (width // 8)
-    with _seeded(seed):
+    with seeded(seed):
         blocks: dict[str, nn.Module] = {}
         for number, (before, maps) in enumerate(pairwise((channels, *widths)), start=1):
             blocks[f"conv{number}"] = nn.Conv2d(
@@ -262,6 +271,129 @@ def compact_cnn(
             fc=nn.Linear(flat, n_classes, dtype=dtype),
             log_softmax=nn.LogSoftmax(dim=1),
         )
+
+
+class ZfLayers(NamedTuple):
+    """Maps of the five convolutions of `zf_cnn` and units of its two hidden linear layers.
+
+    They are layers 1 to 7 of Zeiler and Fergus (2014); 0 stands for a layer that is left out.
+    """
+
+    conv1: int = 16
+    conv2: int = 32
+    conv3: int = 48
+    conv4: int = 48
+    conv5: int = 32
+    fc6: int = 384
+    fc7: int = 384
+
+    def without(self, *layers: str) -> "ZfLayers":
+        """The same without some layers, which are given by their names."""
+        return self.scaled(0, *layers)
+
+    def scaled(self, factor: float, *layers: str) -> "ZfLayers":
+        """The same with so many times as many maps or units in some layers."""
+        for layer in layers:
+            if layer not in self._fields:
+                raise ValueError(
+                    f"layer {layer!r} does not exist; choose from {', '.join(self._fields)}"
+                )
+        return self._replace(**{layer: round(factor * getattr(self, layer)) for layer in layers})
+
+
+ZF_POOLED = ("conv1", "conv2", "conv5")
+"""Convolutions of `zf_cnn` that max pooling follows, as in Zeiler and Fergus (2014)."""
+
+
+LAST_SCALE = 0.01
+"""Deviation of the last layer's first weights in `zf_cnn`, as published for all of them: larger
+ones favour some classes before anything is learnt, and training under dropout may not recover."""
+
+
+def zf_cnn(
+    image_shape: ImageShape = (3, 28, 28),
+    n_classes: int = 10,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    scale: Scale | None = None,
+    layers: ZfLayers = ZfLayers(),  # noqa: B008
+    dropout: float = 0.5,
+    weight_scale: float | None = None,
+) -> nn.Sequential:
+    """The network of Zeiler and Fergus (2014), scaled to small images (masum2022, Figure 2).
+
+    Five convolutions with ReLU, the first of 5x5 and the others of 3x3, padded; max pooling after
+    the first, the second and the fifth; two hidden linear layers with ReLU and dropout, and
+    log-softmax.  Contrast normalization and strides, of use for large images, are left out.
+    Arguments as for `base_cnn`, images of at least 8x8 pixels, and:
+
+    Args:
+        image_shape, n_classes, dtype, scale: as for `base_cnn`; the default first layer changes
+            nothing (0..1).
+        seed: of the first weights; layers of one size begin alike in all networks of a seed.
+        layers: widths of the layers; 0 leaves one out.
+        dropout: share of hidden linear units set to zero in training, 0 to below 1.
+        weight_scale: deviation of the weights at the start; None: sqrt(2 / inputs of a unit), by
+            which signals keep their size through any number of layers (He et al. 2015), and
+            `LAST_SCALE` in the last layer.
+
+    Raises:
+        ValueError: images that are too small, widths below 0 or a first, second or fifth
+            convolution left out, dropout or weight scale out of range.
+    """
+    channels, height, width = image_shape
+    if min(height, width) < 8:
+        raise ValueError(f"images are {height}x{width}; zf_cnn needs at least 8x8 pixels")
+    _check_zf(layers, dropout, weight_scale)
+    blocks: dict[str, nn.Module] = {}
+    before = channels
+    for name, maps in list(layers._asdict().items())[:5]:
+        if maps:
+            kernel, number = (5 if name == "conv1" else 3), name[-1]
+            blocks[name] = skip_init(
+                nn.Conv2d, before, maps, kernel, padding=kernel // 2, dtype=dtype
+            )
+            blocks[f"act{number}"] = nn.ReLU()
+            before = maps
+        if name in ZF_POOLED:
+            blocks[f"pool{name[-1]}"] = MaxPool2d(2)
+    blocks["flatten"] = nn.Flatten()
+    before *= (height // 8) * (width // 8)
+    for name in ("fc6", "fc7"):
+        if units := getattr(layers, name):
+            blocks[name] = skip_init(nn.Linear, before, units, dtype=dtype)
+            blocks[f"act{name[-1]}"] = nn.ReLU()
+            blocks[f"dropout{name[-1]}"] = nn.Dropout(dropout)
+            before = units
+    blocks["fc8"] = skip_init(nn.Linear, before, n_classes, dtype=dtype)
+    for name, layer in blocks.items():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            deviation = LAST_SCALE if name == "fc8" else math.sqrt(2 / layer.weight[0].numel())
+            _draw(layer, weight_scale or deviation, 8 * seed + int(name[-1]))
+    first = scale or scale_layer("unit", dtype)
+    return _network(dtype, scale=first, **blocks, log_softmax=nn.LogSoftmax(dim=1))
+
+
+def _check_zf(layers: ZfLayers, dropout: float, weight_scale: float | None) -> None:
+    if min(layers) < 0 or 0 in (layers.conv1, layers.conv2, layers.conv5):
+        raise ValueError(
+            f"layers is {layers}; give numbers from 0, and from 1 for conv1, conv2 and conv5"
+        )
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is {dropout}; give a share from 0 to below 1")
+    if weight_scale is not None and not 0 < weight_scale < math.inf:
+        raise ValueError(f"weight_scale is {weight_scale}; give a number above 0, or None")
+
+
+def _draw(layer: nn.Conv2d | nn.Linear, deviation: float, seed: int) -> None:
+    """Weights of a layer from a normal distribution around 0, biases 0.
+
+    Each layer has a seed of its own, so that those of one size begin alike in all networks.
+    """
+    with seeded(seed):
+        nn.init.normal_(layer.weight, std=deviation)
+    nn.init.zeros_(layer.get_parameter("bias"))
 
 
 def resnet18(
@@ -288,7 +420,7 @@ def resnet18(
         raise ValueError(f"images are {height}x{images_width}; resnet18 needs at least 8x8 pixels")
     if width < 1:
         raise ValueError(f"width is {width}; give a whole number from 1")
-    with _seeded(seed):
+    with seeded(seed):
         stages: dict[str, nn.Module] = {}
         for number, (before, maps) in enumerate(
             pairwise((width, *(width * 2**stage for stage in range(4)))), start=1
@@ -345,7 +477,7 @@ def squeezenet(
     from torchvision.models import squeezenet1_1  # imported here: it takes seconds
 
     _check_large("squeezenet", image_shape)
-    with _seeded(seed):
+    with seeded(seed):
         whole = squeezenet1_1(num_classes=n_classes)
     return nn.Sequential(
         OrderedDict(
@@ -376,7 +508,7 @@ def vgg16(
     from torchvision.models import vgg16 as torchvision_vgg16  # imported here: it takes seconds
 
     _check_large("vgg16", image_shape)
-    with _seeded(seed):
+    with seeded(seed):
         whole = torchvision_vgg16(num_classes=n_classes)
     return nn.Sequential(
         OrderedDict(
@@ -462,6 +594,7 @@ NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
     "fashion_cnn": fashion_cnn,
     "deep_cnn": deep_cnn,
     "compact_cnn": compact_cnn,
+    "zf_cnn": zf_cnn,
     "resnet18": resnet18,
     "squeezenet": squeezenet,
     "vgg16": vgg16,
@@ -470,7 +603,7 @@ NETWORKS: dict[ModelName, Callable[..., nn.Sequential]] = {
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Draw with a given seed inside the block and leave the global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -112,3 +112,10 @@ validation accuracy; only epochs after which it had risen are printed."""
 
 PUNJABI_TABLE2 = {1: 59, 2: 89, 6: 91, 7: 95, 8: 96, 14: 96, 20: 93}
 """punjabi2017, Table 2: the same, pretrained on ImageNet."""
+
+ZF_IMAGENET = {
+    "difference from Krizhevsky's error, at most (%)": 1.0,
+    "top-5 error below that of Krizhevsky's single model (points)": 1.7,
+    "top-5 error of several models (%)": 14.8,
+}
+"""masum2022, VIII-A: Zeiler and Fergus's results on ImageNet 2012."""

@@ -17,6 +17,11 @@ from fmlib.models import evaluating as evaluating
 Optimizer = Literal["sgd", "adam", "adadelta"]
 AfterEpoch = Callable[[int, nn.Module], None]
 """Called with the number of an epoch, from 1, and the model as it is then."""
+Augment = Callable[[Tensor], Tensor]
+"""Called with the images (B, C, H, W) of a step; returns what is trained on in their place."""
+Schedule = Callable[[float | None], float]
+"""Called with the test accuracy after an epoch, None where none is measured; returns what the
+learning rate is multiplied by."""
 
 Penalty = Callable[[nn.Module, Tensor], Tensor]
 """A number for a model and the images (M, C, H, W) of a step, which training lowers too."""
@@ -165,6 +170,8 @@ def fit(
     policy: Policy | None = None,
     test: tuple[Tensor, Tensor] | None = None,
     after_epoch: AfterEpoch | None = None,
+    augment: Augment | None = None,
+    schedule: Schedule | None = None,
     penalty: Penalty | None = None,
 ) -> History:
     """Train `model` in place on the negative log-likelihood.
@@ -181,6 +188,8 @@ def fit(
             is `Weighing` also weighs the losses of the others.
         test: images and labels evaluated after every epoch.
         after_epoch: looks at the model after every epoch; it must not change its weights.
+        augment: changes the images of every step, such as by flips.
+        schedule: changes the learning rate after every epoch.
         penalty: its gradient is added once a step; the history's loss is without it.
 
     Returns:
@@ -205,7 +214,9 @@ def fit(
             policy.start_epoch()
         for batch in torch.randperm(len(images), generator=order).split(config.batch_size):
             batch = batch.to(images.device)
-            loss = _step(model, optimizer, images, labels, batch, policy, counter, config, penalty)
+            loss = _step(
+                model, optimizer, images, labels, batch, policy, counter, config, augment, penalty
+            )
             if not math.isfinite(loss):
                 divergence = Divergence(epoch=epoch, step=counter.steps, loss=str(loss))
                 break
@@ -215,6 +226,10 @@ def fit(
         results.append(counter.result(epoch, accuracy, seconds, report))
         if divergence is not None:
             return History(epochs=tuple(results), divergence=divergence)
+        if schedule is not None:
+            factor = schedule(accuracy)
+            for group in optimizer.param_groups:
+                group["lr"] *= factor
         if after_epoch is not None:
             after_epoch(epoch, model)
     return History(epochs=tuple(results))
@@ -266,6 +281,7 @@ def _step(
     policy: Policy | None,
     counter: "Counter",
     config: TrainConfig,
+    augment: Augment | None,
     penalty: Penalty | None,
 ) -> float:
     """One training step on the kept images of a batch; returns the loss."""
@@ -276,7 +292,7 @@ def _step(
     if len(chosen) > 0:
         optimizer.zero_grad(set_to_none=True)
         weighing = policy if isinstance(policy, Weighing) else None
-        loss = _add_gradients(model, images, labels, chosen, weighing, config)
+        loss = _add_gradients(model, images, labels, chosen, weighing, config, augment)
         counter.add_loss(loss)
         if loss < 0:
             raise ValueError(
@@ -300,12 +316,13 @@ def _add_gradients(
     chosen: Tensor,
     weighing: Weighing | None,
     config: TrainConfig,
+    augment: Augment | None,
 ) -> float:
     """Mean loss of the chosen images; its gradient is computed and added up part by part."""
     loss = torch.zeros((), dtype=images.dtype, device=images.device)
     for part in chosen.split(config.micro_batch or chunk_size(images)):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=config.bf16):
-            outputs = model(images[part])
+            outputs = model(images[part] if augment is None else augment(images[part]))
         if weighing is None:
             summed = F.nll_loss(outputs, labels[part], reduction="sum")
         else:

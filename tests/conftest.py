@@ -4,17 +4,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Browser
 
 from tests import browsing, website
 
 
 @pytest.fixture(scope="session")
-def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pages, built once, without a warning, from the committed book."""
-    source = tmp_path_factory.mktemp("source")
-    website.copy_book(source, "results")
-    return website.build(source, "-W", "--keep-going")[0]
+def html(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of the pages, built without a warning from the committed book.
+
+    It is built once, also where the tests run in several processes: the first one builds it.
+    """
+    own = tmp_path_factory.getbasetemp()
+    source = (own if worker_id == "master" else own.parent) / "source"
+    with FileLock(f"{source}.lock"):
+        if not source.exists():
+            website.copy_book(source, "results")
+            website.build(source, "-W", "--keep-going")
+    return website.html(source)
 
 
 @pytest.fixture(scope="module")

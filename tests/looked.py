@@ -4,16 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from fmlib.experiments.feature_evolution import Course, Gallery, Shown, Trained
-from fmlib.experiments.seeing import (
-    AMOUNTS,
-    PARTS,
-    Corresponding,
-    FirstLayer,
-    MapByEpoch,
-    Network,
-    Sanity,
-)
-from fmlib.experiments.seeing import Shown as ShownMaps
+from fmlib.experiments.looks import AMOUNTS, MapByEpoch, Network, Sanity
+from fmlib.experiments.looks import Shown as ShownMaps
+from fmlib.experiments.seeing import PARTS, AtEpoch, Corresponding, FirstLayer
+from fmlib.experiments.seeing import at_epochs as at_epochs_of
 from fmlib.visualization.correspondence import Correspondence, Distance
 from fmlib.visualization.evolution import Snapshots
 from fmlib.visualization.invariance import Invariance, Transformation
@@ -115,6 +109,14 @@ def corresponding() -> list[Corresponding]:
     return [Corresponding(part, results.images(5, 1, 28, 28), layers) for part in PARTS]
 
 
+def at_epochs() -> list[AtEpoch]:
+    """Everything by epoch, before training and after one epoch."""
+    moved: dict[Transformation, dict[str, tuple[float, ...]]] = {
+        "translation": {"act1": (0.6, 0.5), "fc": (0.4, 0.2)}
+    }
+    return at_epochs_of((0, 1), moved, (0.0, 2.0), (0.0, 1.0), [{"act3": 0.0}, {"act3": 0.1}])
+
+
 def first_layers() -> list[FirstLayer]:
     """Two first layers of five filters."""
     filters: Tensor = results.images(5, 3, 7, 7)
@@ -127,6 +129,6 @@ def first_layers() -> list[FirstLayer]:
 def sanity() -> list[Sanity]:
     """Two methods, weights drawn anew down to the first layer."""
     return [
-        Sanity("gradient", {"fc": 0.6, "conv1": 0.1}, 0.5, 0.2),
-        Sanity("deconvnet", {"fc": 0.7, "conv1": -0.3}, 0.6, -0.1),
+        Sanity("gradient", {"fc": 0.6, "conv1": 0.1}, 0.5, 0.2, 0.25),
+        Sanity("deconvnet", {"fc": 0.7, "conv1": -0.3}, 0.6, -0.1, 0.3),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from fmlib.caching import RELEASED
+from fmlib.experiments.ablation import Ablation, AblationRun, Variant, Way
 from fmlib.experiments.adversarial_robustness import (
     FGSM_ON,
     PGD_ON,
@@ -30,6 +31,13 @@ from fmlib.experiments.caching import (
 )
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun, RecordedExit
+from fmlib.experiments.dissection import (
+    ChanceFound,
+    CombinedFound,
+    DissectionRun,
+    Dissections,
+    UnitsFound,
+)
 from fmlib.experiments.exploration import (
     Embeddings,
     EmbeddingsRun,
@@ -58,9 +66,10 @@ from fmlib.experiments.feature_map_regularization import (
     WayTrained,
 )
 from fmlib.experiments.grids import COLOUR_CNN, GENTLE, MAP_WAYS
+from fmlib.experiments.inversion import InversionRun, Inversions
 from fmlib.experiments.large_pictures import Pictures, PicturesRun, Start, png
+from fmlib.experiments.looks import AMOUNTS
 from fmlib.experiments.seeing import (
-    AMOUNTS,
     PARTS,
     FirstLayerFound,
     PartFound,
@@ -73,6 +82,7 @@ from fmlib.experiments.similar_training import Course as SimilarCourse
 from fmlib.experiments.similar_training import Measures
 from fmlib.experiments.similarity import Cached, CachedRun, ResNetRun, SimilarityRun
 from fmlib.experiments.skipping import SkippingRun
+from fmlib.experiments.transfer import PAIRS, Overlaps, OverlapsRun, Transfer, TransferRun
 from fmlib.training import EpochResult, History, Report
 from tests import made_up, results
 
@@ -441,26 +451,108 @@ def seeing(seed: int, **values: Any) -> Made:
         purity_untrained={"act1": 45.0, "act2": 46.0, "act3": 47.0},
         shown_epochs=(0, 4, 23),
         convergence={"act1": (0.5, 0.9, 1.0), "act2": (0.2, 0.6, 1.0), "act3": (0.0, 0.5, 1.0)},
-        moved={name: {"act1": 0.9, "fc": 0.3} for name in AMOUNTS},
+        moved={name: {"act1": (0.8, 0.9, 0.9), "fc": (0.7, 0.4, 0.3)} for name in AMOUNTS},
         probability={
             name: tuple(0.9 if amount == (name == "scaling") else left[name] for amount in amounts)
             for name, amounts in AMOUNTS.items()
         },
-        centre=3.0,
-        border=1.0,
+        centre=(0.0, 2.0, 3.0),
+        border=(0.0, 1.5, 1.0),
         activity=30.0,
         activity_untrained=20.0,
         parts={part.name: parts for part in PARTS},
+        agreement=({"act3": 0.0, "fc": -0.1}, {"act3": 0.1, "fc": 0.1}),
         first_layers={
             "11x11, stride 4": FirstLayerFound(dead=20.0, midrange=40.0, aliased=90.0, accuracy=70),
             "7x7, stride 2": FirstLayerFound(dead=5.0, midrange=50.0, aliased=60.0, accuracy=75),
         },
+        shuffled_learnt=99.0,
         sanity={
-            "gradient": SanityFound(layers={"fc": 0.6, "conv1": 0.1}, twin=0.5, edges=0.2),
-            "deconvnet": SanityFound(layers={"fc": 0.7, "conv1": 0.3}, twin=0.6, edges=-0.1),
+            "gradient": SanityFound(
+                layers={"fc": 0.6, "conv1": 0.1}, twin=0.5, shuffled=0.25, edges=0.2
+            ),
+            "deconvnet": SanityFound(
+                layers={"fc": 0.7, "conv1": 0.3}, twin=0.6, shuffled=0.3, edges=-0.1
+            ),
         },
     )
     return "seeing", SeeingRun(seed=seed), result.model_copy(update=values)
+
+
+def inversion(
+    seed: int,
+    gradient: Sequence[float] = (0.01, 0.2, 0.5, 0.8),
+    network: Sequence[float] = (0.1, 0.2, 0.4, 0.6),
+    mean_image: float = 0.7,
+) -> Made:
+    """Distances after training from three layers and the output; before it they are 0.1 less."""
+    ways = {"gradient": gradient, "up-convolution": network}
+    errors = {
+        way: {
+            layer: (error - 0.1, error)
+            for layer, error in zip(("act1", "act2", "act3", "fc"), given, strict=True)
+        }
+        for way, given in ways.items()
+    }
+    result = Inversions.model_validate(
+        {
+            "accuracies": (50.0, 80.0 + seed),
+            "shown_epochs": (0, 23),
+            "variations": {"act1": 0.1},
+            "mean_image": mean_image,
+            "errors": errors,
+            "similarities": {
+                way: {layer: tuple(1 - error for error in two) for layer, two in one.items()}
+                for way, one in errors.items()
+            },
+        }
+    )
+    return "inversion", InversionRun(seed=seed), result
+
+
+def dissection(
+    seed: int,
+    own: float = 0.1,
+    untrained: float = 0.08,
+    shuffled: float = 0.02,
+    combined: Sequence[float] = (0.05, 0.09, 0.1, 0.11),
+    combined_untrained: float = 0.08,
+) -> Made:
+    """Overlaps, the same in all layers and categories; one unit of four is labelled by a shape.
+
+    `combined` are the best unit and the combination, cut as published and freely.
+    """
+    layers = ("act1", "act2", "act3")
+    names = ("single", "combined", "single_free", "combined_free")
+
+    def units(iou: float) -> UnitsFound:
+        return UnitsFound(
+            iou=iou,
+            shuffled=shuffled,
+            significant=90.0,
+            customary=70.0,
+            customary_shuffled=1.0,
+            categories={"colour": 3, "texture": 0, "shape": 1, "part": 0},
+        )
+
+    def several(numbers: Sequence[float]) -> CombinedFound:
+        found = dict(zip(names, numbers, strict=True))
+        return CombinedFound.model_validate({**found, "categories": {"colour": found}})
+
+    before = (combined[0], combined_untrained, *combined[2:])
+    result = Dissections(
+        accuracies=(50.0, 80.0 + seed),
+        units={
+            "trained": dict.fromkeys(layers, units(own)),
+            "untrained": dict.fromkeys(layers, units(untrained)),
+        },
+        combined={
+            "trained": dict.fromkeys(layers, several(combined)),
+            "untrained": dict.fromkeys(layers, several(before)),
+        },
+        chance={20: ChanceFound(own=0.07, shuffled=0.02, share=17.0)},
+    )
+    return "dissection", DissectionRun(seed=seed), result
 
 
 def measures(maps: float = 0.4, **values: float) -> Measures:
@@ -540,3 +632,81 @@ def pictures(seed: int, start: Start = "scratch", epochs: tuple[int, ...] = (1, 
     )
     config = PicturesRun(start=start, epochs=last, shown_epochs=epochs, seed=seed)
     return "large_pictures", config, result
+
+
+def ablation(
+    seed: int,
+    variant: Variant = "full",
+    test: float = 80.0,
+    train: float = 90.0,
+    way: Way = "recipe",
+    **values: Any,
+) -> Made:
+    """A network of 1,000 parameters, accuracies (plus the seed) after two epochs and 10 seconds.
+
+    Two of its test images have near-duplicates; on the others it is half a point worse.
+    """
+    found = Ablation(
+        parameters=1000,
+        train_accuracy=train + seed,
+        test_accuracy=test + seed,
+        duplicates=2,
+        accuracy_without_duplicates=test + seed - 0.5,
+        validation=(50.0, test + seed),
+        losses=(1.0, 0.5),
+        rates=(0.01, 0.001),
+        renormalized=0,
+        seconds=10.0,
+    )
+    config = AblationRun(seed=seed, variant=variant, way=way, epochs=2)
+    return "ablation", config, found.model_copy(update=values)
+
+
+GREY = {"network": "base_cnn", "layers": ("act1", "act3"), "augment": False}
+
+
+def transfer(
+    seed: int,
+    pretraining: str = "fashion-mnist",
+    dataset: str = "mnist",
+    first: float = 50.0,
+    last: float = 70.0,
+    untrained: tuple[float, float] = (40.0, 45.0),
+    pixels: float = 42.0,
+    scratch: float = 35.0,
+) -> Made:
+    """Accuracies (plus the seed) at 5 and at 200 images per class, where they are 10 higher.
+
+    Of the first and the last layer, trained and `untrained`, of pixels and from scratch.
+    """
+    colours = pretraining.startswith("cifar10")
+    names = ("pool1", "act7") if colours else ("act1", "act3")
+
+    def both(value: float) -> tuple[float, float]:
+        return value + seed, value + seed + 10
+
+    result = Transfer(
+        features={
+            "trained": {names[0]: both(first), names[1]: both(last)},
+            "untrained": {name: both(v) for name, v in zip(names, untrained, strict=True)},
+        },
+        pixels=both(pixels),
+        scratch=both(scratch),
+        scratch_train=both(60.0),
+        source_accuracy=75.0,
+        chance=25.0,
+    )
+    config: dict[str, Any] = {"pretraining": pretraining, "dataset": dataset, "sizes": (5, 200)}
+    config |= {"layers": names} if colours else GREY
+    return "transfer", TransferRun.model_validate({"seed": seed, **config}), result
+
+
+def overlaps(counts: Mapping[str, int] | None = None, n_test: int = 2000) -> Made:
+    """How many test images have so near a training image, of every pair of sets the same."""
+    counts = counts or {"0.8": 40, "0.85": 20, "0.9": 4, "0.95": 2, "0.98": 0}
+    result = Overlaps(
+        counts=dict.fromkeys(PAIRS, counts),
+        n_test=dict.fromkeys(PAIRS, n_test),
+        n_compared=dict.fromkeys(PAIRS, 6000),
+    )
+    return "overlaps", OverlapsRun(seed=0), result

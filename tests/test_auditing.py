@@ -11,15 +11,19 @@ from fmlib import auditing, recording, records
 from fmlib.auditing import Member, by_rounding, by_seeds, choose, compare, group, matches, unusual
 from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments import caching, grids
+from fmlib.experiments.ablation import AblationRun
 from fmlib.experiments.adversarial_robustness import AttacksRun, RobustnessRun
 from fmlib.experiments.depth import DepthRun, ExitsRun
+from fmlib.experiments.dissection import DissectionRun
 from fmlib.experiments.exploration import EmbeddingsRun, ExplorationRun
 from fmlib.experiments.feature_evolution import EvolutionRun
 from fmlib.experiments.feature_map_regularization import MODELS, MapRun, UndefinedLossRun, WaysRun
+from fmlib.experiments.inversion import InversionRun
 from fmlib.experiments.large_pictures import PicturesRun
 from fmlib.experiments.seeing import SeeingRun
 from fmlib.experiments.similarity import CachedRun, ResNetRun, SimilarityRun
 from fmlib.experiments.skipping import SkippingRun
+from fmlib.experiments.transfer import OverlapsRun, TransferRun
 from fmlib.records import Record
 from fmlib.training import History
 from tests import tiny_experiment
@@ -302,6 +306,9 @@ def test_every_experiment_has_headlines() -> None:
     maps = {**train, "map_epochs": 1, "map_images": 2}
     attacked = {"n_held_out": 5, "n_attacked": 2, "pgd_steps": 10, "restarts": 1}
     colours = {**train, "dataset": SHOWN_CLASSES, "shown_epochs": (0, 1), "n_test": 40}
+    inverted = {**colours, "n_inverted": 1, "steps": 1, "n_decoder": 20, "decoder_epochs": 1}
+    layers = {**train, "dataset": SHOWN_CLASSES, "n_test": 40, "n_validation": 20, "n_train": 40}
+    moved = {"n_pretraining": 20, "layers": ("act7",), "sizes": (2,), "scratch_steps": 1}
     configs = {
         "caching": small(caching.CachingRun, **train, condition="plain"),
         "caching_variants": small(caching.CachingRun, **train, condition="plain"),
@@ -318,10 +325,15 @@ def test_every_experiment_has_headlines() -> None:
         "cache_depth": small(DepthRun, **train, condition="plain"),
         "feature_evolution": small(EvolutionRun, **colours, judge_epochs=1, course="frozen"),
         "seeing": small(SeeingRun, **colours, n_looked=4, n_garments=60, draws=2),
+        "inversion": small(InversionRun, **inverted),
+        "dissection": small(DissectionRun, **colours, n_concepts=20, n_combined=20),
         "similarity": small(SimilarityRun, **train, condition="decov", iterations=2),
         "similar_caches": small(CachedRun, **train, iterations=2),
         "resnet_similarity": small(ResNetRun, **train, width=2, iterations=2),
         "large_pictures": small(PicturesRun, **colours, start="scratch"),
+        "ablation": small(AblationRun, **layers),
+        "transfer": small(TransferRun, **layers, **moved),
+        "overlaps": small(OverlapsRun, dataset=SHOWN_CLASSES),
     }
     twins = "twin", "other twin"
     expected = {
@@ -350,11 +362,18 @@ def test_every_experiment_has_headlines() -> None:
         },
         "cache_depth": {"test_accuracy"},
         "feature_evolution": {"accuracies.0"},
-        "seeing": {"accuracies.0", "centre", "border", *(f"purity.act{n}" for n in (1, 2, 3))},
+        "seeing": {"accuracies.0", *(f"purity.act{n}" for n in (1, 2, 3))},
+        "inversion": {"accuracies.0"},
+        "dissection": {"accuracies.0", *(f"units.trained.act{n}.significant" for n in (1, 2, 3))},
         "similarity": {"test_accuracies.0"},
         "similar_caches": {"nearest", "skipped", "test_accuracy"},
         "resnet_similarity": {"test_accuracies.0"},
         "large_pictures": {"accuracies.0"},
+        "ablation": {"train_accuracy", "test_accuracy"},
+        "transfer": {
+            *("features.trained.act7.0", "features.untrained.act7.0", "pixels.0", "scratch.0"),
+        },
+        "overlaps": set(),  # they are in double precision, and compared as a whole
     }
     further = {NAME, "photographs"}  # the latter needs weights, and has a test of its own
     assert configs.keys() == grids.EXPERIMENTS.keys() - further

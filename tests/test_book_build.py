@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 from tests import website
 from tests.website import ROOT, attribute, is_remote, pages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pages]
 
 # The least number of numbered figures and tables on each chapter's page.
 EXPECTED = {
@@ -25,10 +25,16 @@ EXPECTED = {
     "04_adversarial_robustness": {"figures": 4, "tables": 9},
     "05_feature_evolution": {"figures": 7, "tables": 9},
     "06_what_feature_maps_see": {"figures": 10, "tables": 8},
+    "07_inversion_and_dissection": {"figures": 8, "tables": 7},
+    "08_ablation_and_transfer": {"figures": 8, "tables": 12},
     "09_convolutional_similarity": {"figures": 8, "tables": 9},
 }
 CHAPTERS = list(EXPECTED)
-OF_PICTURES = ("05_feature_evolution", "06_what_feature_maps_see")
+OF_PICTURES = (
+    "05_feature_evolution",
+    "06_what_feature_maps_see",
+    "07_inversion_and_dissection",
+)
 """Chapters whose figures are photographs and coloured noise, which fewer colours shrink less."""
 
 
@@ -164,6 +170,20 @@ def test_figures_are_lighter_than_the_notebooks_and_look_the_same(html: Path, ch
             change = ImageChops.difference(drawn.convert("RGB"), shown.convert("RGB"))
         seen = np.asarray(change).max(axis=2) > 8  # height × width
         assert seen.mean() <= 0.01
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_notebook_to_download_is_the_chapter_with_the_lighter_figures(
+    html: Path, chapter: str
+) -> None:
+    drawn = ROOT / "book" / f"{chapter}.ipynb"
+    offered = html / "_sources/book" / drawn.name
+    lighter = [
+        (html / "_images" / f"{sha256(file).hexdigest()}.png").read_bytes()
+        for file in website.pictures(drawn)
+    ]
+    assert website.pictures(offered) == lighter
+    assert website.cells_without_pictures(offered) == website.cells_without_pictures(drawn)
 
 
 def test_buttons_to_the_repository_need_its_address(html: Path) -> None:

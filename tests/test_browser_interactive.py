@@ -17,7 +17,7 @@ from tests import browsing, results, website
 from tests.browsing import DESKTOP, PHONE, Scheme, Visit
 from tests.test_browser import STICKING_OUT, findings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.pages]
 if browsing.find_browser() is None:
     pytest.skip(browsing.NO_BROWSER, allow_module_level=True)
 

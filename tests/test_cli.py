@@ -393,3 +393,12 @@ def test_claims_of_a_chapter_that_does_not_exist(capsys: pytest.CaptureFixture[s
         cli.main(["claims", "maps"])
     assert ended.value.code == 2
     assert "chapter 'maps' does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", [(0.1, 0.2, 0.3), (0.3, 0.2, 0.1)])
+def test_a_bar_is_full_in_whatever_order_work_is_done(order: tuple[float, ...]) -> None:
+    """Of 0.1 + 0.2 + 0.3 the sum depends on the order, and tqdm warns of more than all."""
+    with cli._bar("work", sum(cli._whole(amount) for amount in (0.3, 0.2, 0.1))) as bar:
+        for amount in order:
+            bar.update(cli._whole(amount))
+        assert bar.n == bar.total == 600

@@ -134,7 +134,9 @@ def test_an_edited_record_is_no_evidence(tmp_path: Path) -> None:
      evidence.exploration, evidence.stages, evidence.undefined_losses, evidence.map_ways,
      evidence.deciles, evidence.embeddings, evidence.evolution, evidence.evolution_looks,
      evidence.large_networks, evidence.seeing, evidence.map_convergence,
-     evidence.moved_probability],
+     evidence.moved_probability, evidence.seen_by_epoch, evidence.inverted, evidence.inversion,
+     evidence.dissected, evidence.dissected_kinds, evidence.combined, evidence.by_chance,
+     evidence.ablation, evidence.ablation_by_epoch, evidence.transfers, evidence.overlaps],
 )  # fmt: skip
 def test_without_records_there_are_columns_and_no_rows(read: object, tmp_path: Path) -> None:
     assert callable(read)
@@ -377,7 +379,7 @@ def test_large_pictures_are_those_of_the_first_seed(tmp_path: Path) -> None:
 
 
 def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
-    recorded.write_all([recorded.seeing(0), recorded.seeing(1, centre=7.0)], tmp_path)
+    recorded.write_all([recorded.seeing(0), recorded.seeing(1, centre=(0.0, 0.0, 7.0))], tmp_path)
     table = evidence.seeing(tmp_path)
     found = {name: evidence.by_seed(rows, "value") for name, rows in table.groupby("quantity")}
     known = {name: values[0] for name, values in found.items()}
@@ -386,11 +388,33 @@ def test_numbers_of_a_network_looked_into_by_hand(tmp_path: Path) -> None:
     assert (known["activity"], known["activity untrained"], known["border"]) == (30, 20, 1)
     assert (known["purity act3"], known["purity untrained act3"]) == (80, 47)
     assert (known["moved scaling act1"], known["moved rotation fc"]) == (0.9, 0.3)
+    assert known["moved untrained scaling fc"] == 0.7
     assert (known["part left sleeve fc"], known["random toe act3"]) == (0.2, 0.5)
     assert (known["dead 11x11, stride 4"], known["accuracy 7x7, stride 2"]) == (20, 75)
     assert (known["gradient: conv1"], known["deconvnet: twin"]) == (0.1, 0.6)
-    assert known["deconvnet: edges"] == -0.1
-    assert len(found) == 5 + 2 * 3 + 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 4
+    assert (known["deconvnet: shuffled"], known["deconvnet: edges"]) == (0.3, -0.1)
+    assert len(found) == 5 + 2 * 3 + 2 * 3 * 2 + 5 * 2 * 2 + 2 * 4 + 2 * 5
+
+
+def test_numbers_of_inversion_and_dissection_by_hand(tmp_path: Path) -> None:
+    recorded.write_all([recorded.inversion(0), recorded.dissection(0)], tmp_path)
+    table = evidence.inverted(tmp_path)
+    found = evidence.by_seed(table, "error", way="up-convolution", layer="act3", when="before")
+    assert found == {0: pytest.approx(30)}
+    assert set(table["when"]) == {"before", "after"}
+    assert len(table) == 2 * 4 * 2
+    plain = evidence.inversion(tmp_path).set_index("quantity")["value"]
+    assert plain.to_dict() == {"accuracy": 80, "mean image": pytest.approx(70)}
+    units = evidence.dissected(tmp_path)
+    assert evidence.by_seed(units, "iou", state="untrained", layer="act1") == {0: 8}
+    kinds = evidence.dissected_kinds(tmp_path)
+    chosen = {"state": "trained", "layer": "act2", "category": "shape"}
+    assert evidence.by_seed(kinds, "share", **chosen) == {0: 25}
+    combined = evidence.combined(tmp_path)
+    chosen = {"state": "trained", "layer": "act2", "category": "all"}
+    assert evidence.by_seed(combined, "combined", **chosen) == {0: 9}
+    assert set(combined["category"]) == {"all", "colour"}
+    assert evidence.by_seed(evidence.by_chance(tmp_path), "share", images=20) == {0: 17}
 
 
 def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:
@@ -398,6 +422,12 @@ def test_convergence_and_probability_by_hand(tmp_path: Path) -> None:
     table = evidence.map_convergence(tmp_path)
     assert evidence.by_seed(table, "correlation", layer="act2", epoch=4) == {0: 0.6}
     assert len(table) == 3 * 3
+    table = evidence.seen_by_epoch(tmp_path)
+    chosen = partial(evidence.by_seed, table, "value")
+    assert chosen(measure="moved", line="fc", epoch=4) == {0: 0.4}
+    assert chosen(measure="hidden", line="border hidden", epoch=4) == {0: 1.5}
+    assert chosen(measure="parts", line="fc", epoch=0) == {0: -0.1}
+    assert len(table) == 2 * 3 + 2 * 3 + 2 * 2
     table = evidence.moved_probability(tmp_path)
     chosen = partial(evidence.by_seed, table, "probability")
     assert chosen(transformation="scaling", amount=1) == {0: 0.9}

@@ -75,7 +75,7 @@ CONVOLUTIONS = ["conv1", "conv2", "conv3"]
         ({"shown_epochs": [-1]}, ["shown_epochs.0 is -1", "greater than or equal to 0"]),
         ({"courses": []}, ["courses is []", "at least 1"]),
         ({"courses": ["easier"]}, ["courses.0 is 'easier'", "'scratch', 'pretrained', 'frozen'"]),
-        ({"network": "resnet"}, ["network is 'resnet'", "'compact_cnn', 'squeezenet' or 'vgg16'"]),
+        ({"network": "resnet"}, ["network is 'resnet'", "'squeezenet' or 'vgg16'"]),
         (
             {"network": "squeezenet", "dataset": "mnist:1,2", "courses": ["scratch"]},
             ["images are 1x28x28; squeezenet needs three channels"],

@@ -911,6 +911,14 @@ def test_figures_of_the_new_chapters_say_what_they_show(
     assert legends(axes) == ([quantities] if quantities else [])
 
 
+def test_what_is_seen_by_epoch_has_a_panel_per_measure() -> None:
+    axes = draw(lambda: figures.seen_by_epoch(pd.DataFrame(looked.at_epochs())))
+    assert [ax.get_title().split()[0] for ax in axes] == ["distance", "fall", "Hamming"]
+    assert legends(axes) == [["act1", "fc"], ["centre hidden", "border hidden"], ["act3"]]
+    first = np.asarray(axes[0].lines[0].get_xydata()).tolist()
+    assert first == [[0, 0.6], [1, 0.5]]
+
+
 def test_occlusion_stands_beside_the_image_with_the_classes_predicted() -> None:
     axes = draw(
         lambda: figures.occlusion(results.images(2, 3, 8, 8), looked.occluded(), results.EVIL)
@@ -936,10 +944,10 @@ def test_filters_of_both_networks_stand_under_their_sizes() -> None:
 def test_checked_layers_stand_in_order_and_the_twin_beside() -> None:
     [ax] = draw(lambda: figures.sanity(looked.sanity()))
     names = [text.get_text().replace("\n", " ") for text in ax.get_xticklabels()]
-    assert names == ["none", "fc", "conv1 and above", "another network"]
-    first, twin = (np.asarray(line.get_xydata()).tolist() for line in ax.lines[:2])
+    assert names == ["none", "fc", "conv1 and above", "another network", "shuffled labels"]
+    first, twin, shuffled = (np.asarray(line.get_xydata()).tolist() for line in ax.lines[:3])
     assert first == [[0, 1], [1, 0.6], [2, 0.1]]
-    assert twin == [[3.2, 0.5]]
+    assert [twin, shuffled] == [[[3.2, 0.5]], [[4.2, 0.25]]]
 
 
 @pytest.fixture(scope="module")

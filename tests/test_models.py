@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmlib import data, models
 from fmlib.models import (
+    ZfLayers,
     base_cnn,
     class_layer,
     compact_cnn,
@@ -24,6 +25,7 @@ from fmlib.models import (
     squeezenet,
     vgg16,
     with_weights,
+    zf_cnn,
 )
 from tests import toy
 
@@ -96,6 +98,88 @@ def test_parameter_counts_by_hand() -> None:
     assert parameter_count(fashion_cnn()) == fashion == 1_475_146
 
 
+def test_layers_of_zf_cnn() -> None:
+    """28 pixels are halved three times, to 14, 7 and 3."""
+    shapes = {name: shape for name, _, shape in layer_table(zf_cnn(n_classes=4), (3, 28, 28))}
+    assert shapes["conv1"] == shapes["act1"] == (16, 28, 28)
+    assert (shapes["pool1"], shapes["conv2"], shapes["pool2"]) == (
+        (16, 14, 14), (32, 14, 14), (32, 7, 7),
+    )  # fmt: skip
+    assert (shapes["conv3"], shapes["act4"], shapes["conv5"]) == ((48, 7, 7),) * 2 + ((32, 7, 7),)
+    assert (shapes["pool5"], shapes["flatten"]) == ((32, 3, 3), (288,))
+    assert (shapes["act6"], shapes["dropout7"], shapes["fc8"]) == ((384,), (384,), (4,))
+
+
+CONV1, CONV2 = 16 * 3 * 25 + 16, 32 * 16 * 9 + 32
+CONV3, CONV4, CONV5 = 48 * 32 * 9 + 48, 48 * 48 * 9 + 48, 32 * 48 * 9 + 32
+FC6, FC7, FC8 = 288 * 384 + 384, 384 * 384 + 384, 384 * 4 + 4
+ZF = CONV1 + CONV2 + CONV3 + CONV4 + CONV5 + FC6 + FC7 + FC8
+
+
+@pytest.mark.parametrize(
+    ("layers", "parameters"),
+    [
+        (ZfLayers(), ZF),
+        (ZfLayers().without("fc7"), ZF - FC7),
+        # The softmax then sees the 288 numbers of the last pooling.
+        (ZfLayers().without("fc6", "fc7"), ZF - FC6 - FC7 - FC8 + 288 * 4 + 4),
+        # The fifth convolution then sees the 32 maps of the second.
+        (ZfLayers().without("conv3", "conv4"), ZF - CONV3 - CONV4 - 32 * 16 * 9),
+        (ZfLayers().without("conv3"), ZF - CONV3 - 48 * 16 * 9),
+        (
+            ZfLayers().without("conv3", "conv4", "fc6", "fc7"),
+            CONV1 + CONV2 + 32 * 32 * 9 + 32 + 288 * 4 + 4,
+        ),
+        (
+            ZfLayers().scaled(2, "fc6", "fc7"),
+            ZF - FC6 - FC7 - FC8 + 288 * 768 + 768 + 768 * 768 + 768 + 768 * 4 + 4,
+        ),
+        (
+            ZfLayers().scaled(0.5, "fc6", "fc7"),
+            ZF - FC6 - FC7 - FC8 + 288 * 192 + 192 + 192 * 192 + 192 + 192 * 4 + 4,
+        ),
+        (
+            ZfLayers(conv3=64, conv4=128, conv5=64),
+            CONV1 + CONV2 + 64 * 32 * 9 + 64 + 128 * 64 * 9 + 128 + 64 * 128 * 9 + 64
+            + 576 * 384 + 384 + FC7 + FC8,
+        ),
+    ],
+)  # fmt: skip
+def test_parameters_without_layers_and_with_wider_ones(layers: ZfLayers, parameters: int) -> None:
+    model = zf_cnn((3, 28, 28), 4, layers=layers)
+    assert parameter_count(model) == parameters
+    assert model(torch.zeros(2, 3, 28, 28)).shape == (2, 4)
+    left_out = [name for name, width in layers._asdict().items() if not width]
+    assert {name for name, _ in model.named_children()}.isdisjoint(left_out)
+
+
+def test_layers_that_do_not_exist_cannot_be_removed() -> None:
+    with pytest.raises(ValueError, match="layer 'fc8' does not exist; choose from conv1, conv2"):
+        ZfLayers().without("fc8")
+
+
+@pytest.mark.parametrize(("scale", "expected"), [(0.01, 0.01), (None, (2 / 288) ** 0.5)])
+def test_first_weights_of_zf_cnn(scale: float | None, expected: float) -> None:
+    """Of a layer with 288 inputs and 110,592 weights; biases are 0."""
+    weights = zf_cnn(weight_scale=scale, dtype=torch.float64).state_dict()
+    assert weights["fc6.weight"].std().item() == pytest.approx(expected, rel=0.01)
+    assert abs(weights["fc6.weight"].mean().item()) < 0.02 * expected
+    assert weights["fc6.bias"].abs().max().item() == 0
+    assert weights["fc8.weight"].std().item() == pytest.approx(0.01, rel=0.05)
+
+
+def test_signals_keep_their_size_or_vanish_by_the_first_weights() -> None:
+    """With deviation 0.01 the last hidden features hardly depend on the image."""
+    images = torch.randn(20, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    spread = {}
+    for scale in (None, 0.01):
+        model = zf_cnn(weight_scale=scale)
+        with torch.no_grad(), models.evaluating(model):
+            spread[scale] = model[:-2](images).std(dim=0).mean().item()
+    assert spread[None] > 0.05
+    assert spread[0.01] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("build", "shape", "flat"),
     [
@@ -106,6 +190,8 @@ def test_parameter_counts_by_hand() -> None:
         (compact_cnn, (1, 28, 28), 64 * 3 * 3),
         (deep_cnn, (1, 28, 28), 64 * 1 * 1),
         (deep_cnn, (2, 16, 47), 64 * 1 * 2),
+        (zf_cnn, (3, 28, 28), 32 * 3 * 3),
+        (zf_cnn, (1, 8, 23), 32 * 1 * 2),
     ],
 )
 def test_other_image_sizes(
@@ -118,14 +204,14 @@ def test_other_image_sizes(
     assert torch.allclose(out.exp().sum(dim=1), torch.ones(3))
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, resnet18])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, zf_cnn, resnet18])
 def test_seed_decides_the_weights(build: Callable[..., nn.Sequential]) -> None:
     first = toy.snapshot(build(seed=3))
     assert toy.unchanged(build(seed=3), first)
     assert not torch.equal(build(seed=4).state_dict()["conv1.weight"], first["conv1.weight"])
 
 
-@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, resnet18])
+@pytest.mark.parametrize("build", [base_cnn, fashion_cnn, deep_cnn, compact_cnn, zf_cnn, resnet18])
 def test_global_generator_is_untouched(build: Callable[..., nn.Sequential]) -> None:
     before = torch.random.get_rng_state()
     build(seed=5)
@@ -232,6 +318,11 @@ def test_default_scales_of_the_networks() -> None:
         (resnet18, {"image_shape": (3, 32, 7)}, "images are 32x7; resnet18 needs at least 8x8"),
         (resnet18, {"width": 0}, "width is 0; give a whole number from 1"),
         (deep_cnn, {"image_shape": (3, 32, 15)}, "images are 32x15; deep_cnn needs at least 16x16"),
+        (zf_cnn, {"image_shape": (3, 28, 7)}, "images are 28x7; zf_cnn needs at least 8x8"),
+        (zf_cnn, {"layers": ZfLayers(conv2=0)}, "from 1 for conv1, conv2 and conv5"),
+        (zf_cnn, {"layers": ZfLayers(fc6=-1)}, "give numbers from 0"),
+        (zf_cnn, {"dropout": 1.0}, "dropout is 1.0; give a share from 0 to below 1"),
+        (zf_cnn, {"weight_scale": 0.0}, "weight_scale is 0.0; give a number above 0, or None"),
         (base_cnn, {"activation": "tanh"}, "activation 'tanh' is not known; choose one of"),
         (squeezenet, {"image_shape": (3, 31, 64)}, "images are 3x31x64; squeezenet needs three"),
         (squeezenet, {"image_shape": (1, 64, 64)}, "images are 1x64x64; squeezenet needs three"),

@@ -1145,15 +1145,18 @@ def test_recorded_complexity(tmp_path: Path) -> None:
 
 
 def test_evolution_summary(tmp_path: Path) -> None:
-    recorded.write_all([recorded.evolution(0), recorded.evolution(1, images=400)], tmp_path)
+    made = recorded.evolution(0, agreement=(10.0, 20.0, 30.0, 40.0))
+    recorded.write_all([made, recorded.evolution(1, images=400)], tmp_path)
     shown = [looked.shown("scratch", (85.0, 80.0)), looked.shown("harder")]
-    table = tables.evolution_summary(shown, looked.judging(), evidence.evolution(tmp_path), 4000)
-    found = rows(table, "Quantity", "Published", "Recorded", "This run")
-    assert found[:2] == [
+    found = evidence.evolution(tmp_path), evidence.evolution_looks(tmp_path)
+    table = tables.evolution_summary(shown, looked.judging(), *found, 4000)
+    lines = rows(table, "Quantity", "Published", "Recorded", "This run")
+    assert lines[:2] == [
         ["best validation accuracy, from scratch (%)", "93", "90.0, n = 1", "85.0"],
         ["best validation accuracy, pretrained on other classes (%)", "96", DASH, DASH],
     ]
-    assert [row[1:] for row in found[2:]] == [[DASH, DASH, "100"]] * 2
+    assert lines[2][1:] == [DASH, "40.0, n = 1", "100"]
+    assert lines[3][1:] == [DASH, DASH, "100"]
     assert set(table["Authors' log"]) == {DASH}
 
 
@@ -1229,10 +1232,11 @@ def test_first_layers(seen: pd.DataFrame) -> None:
 
 def test_sanity_checks(seen: pd.DataFrame) -> None:
     table = tables.sanity(looked.sanity(), seen)
-    assert table.to_numpy().tolist()[4:] == [
+    assert table.to_numpy().tolist()[5:] == [
         ["deconvnet", "fc and all above drawn anew", "0.70", "0.70"],
         ["deconvnet", "conv1 and all above drawn anew", "0.30", "−0.30"],
         ["deconvnet", "a network trained apart", "0.60", "0.60"],
+        ["deconvnet", "a network of shuffled labels", "0.30", "0.30"],
         ["deconvnet", "an edge detector", "−0.10", "−0.10"],
     ]
 
@@ -1248,12 +1252,3 @@ def test_seeing_summary(seen: pd.DataFrame) -> None:
     ]
     assert set(table["Published"]) == {DASH}
     assert set(tables.seeing_summary(*arguments, NOTHING_SEEN)["Recorded"]) == {DASH}
-
-
-def test_checks_without_a_record_share_the_column_of_those_with_one(tmp_path: Path) -> None:
-    recorded.write_all([recorded.seeing(seed) for seed in range(2)], tmp_path)
-    checked = [one._replace(shuffled=0.25) for one in looked.sanity()]
-    table = tables.sanity(checked, evidence.seeing(tmp_path))
-    assert list(table.columns) == ["Method", "Compared with", "Recorded, n = 2", "This run"]
-    own = table[table["Compared with"] == "a network of shuffled labels"]
-    assert own[["Recorded, n = 2", "This run"]].to_numpy().tolist() == 2 * [[DASH, "0.25"]]

@@ -35,12 +35,17 @@ def copy_book(target: Path, *names: str) -> None:
         shutil.copyfile(ROOT / name, target / name)
 
 
+def html(source: Path) -> Path:
+    """The folder of a copied book's pages."""
+    return source / "_build" / "html"
+
+
 def build(source: Path, *options: str) -> tuple[Path, str]:
     """Build the pages of a copied book; returns their folder and the warnings."""
     command = [f"{sysconfig.get_path('scripts')}/jupyter-book", "build", ".", "-n", *options]
     run = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    return source / "_build" / "html", run.stderr
+    return html(source), run.stderr
 
 
 def pages(html: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
@@ -83,6 +88,15 @@ def pictures(notebook: Path) -> list[bytes]:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     found = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     return [b64decode("".join(data["image/png"])) for data in found if "image/png" in data]
+
+
+def cells_without_pictures(notebook: Path) -> list[dict[str, object]]:
+    """A notebook's cells, the PNG files in their outputs taken out."""
+    cells: list[dict[str, object]] = json.loads(
+        notebook.read_text(encoding="utf-8"),
+        object_hook=lambda data: {key: data[key] for key in data if key != "image/png"},
+    )["cells"]
+    return cells
 
 
 def addresses_in_style(style: str) -> list[str]:

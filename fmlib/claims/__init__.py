@@ -7,11 +7,13 @@ verdict; a test fails when the records say another.
 from pathlib import Path
 
 from fmlib.claims import (
+    ablation,
     adversarial_robustness,
     caching,
     exploration,
     feature_evolution,
     feature_map_regularization,
+    inside,
     seeing,
     similarity,
 )
@@ -27,6 +29,8 @@ CLAIMS = (
     *adversarial_robustness.CLAIMS,
     *feature_evolution.CLAIMS,
     *seeing.CLAIMS,
+    *inside.CLAIMS,
+    *ablation.CLAIMS,
     *similarity.CLAIMS,
 )
 """In the order of the papers and, of each paper, in its own."""

@@ -4,6 +4,7 @@ Every row says in `path` which record it comes from.  Runs on a processor and on
 card are never in one table, so that no pair of runs mixes them.
 """
 
+from fmlib.evidence.ablation import ablation, ablation_by_epoch, overlaps, transfers
 from fmlib.evidence.attacked import attacks, judged, robustness
 from fmlib.evidence.caches import (
     PAIRS,
@@ -33,6 +34,15 @@ from fmlib.evidence.evolution import (
     large_pictures,
 )
 from fmlib.evidence.images import deciles, embeddings, exploration
+from fmlib.evidence.inside import (
+    COMBINED,
+    by_chance,
+    combined,
+    dissected,
+    dissected_kinds,
+    inversion,
+    inverted,
+)
 from fmlib.evidence.making import BENCHMARKS, benchmarks, made
 from fmlib.evidence.maps import (
     FURTHER,
@@ -47,7 +57,13 @@ from fmlib.evidence.maps import (
     way_differences,
 )
 from fmlib.evidence.reading import FULL, Outcomes, by_seed, counted, differences, finished, outcomes
-from fmlib.evidence.seeing import map_convergence, moved_probability, photographs, seeing
+from fmlib.evidence.seeing import (
+    map_convergence,
+    moved_probability,
+    photographs,
+    seeing,
+    seen_by_epoch,
+)
 from fmlib.evidence.similarity import (
     resnet_similarity,
     similar_caches,
@@ -58,6 +74,7 @@ from fmlib.experiments.grids import READING_EPOCHS
 
 __all__ = [
     "BENCHMARKS",
+    "COMBINED",
     "FULL",
     "FURTHER",
     "LOOKS",
@@ -65,17 +82,23 @@ __all__ = [
     "READING_EPOCHS",
     "WAY_PAIRS",
     "Outcomes",
+    "ablation",
+    "ablation_by_epoch",
     "attacks",
     "benchmarks",
+    "by_chance",
     "by_seed",
     "cache_layers",
     "caching",
     "caching_variants",
     "classes",
+    "combined",
     "counted",
     "deciles",
     "depth",
     "differences",
+    "dissected",
+    "dissected_kinds",
     "embeddings",
     "evolution",
     "evolution_looks",
@@ -87,6 +110,8 @@ __all__ = [
     "finished",
     "further_by_epoch",
     "further_training",
+    "inversion",
+    "inverted",
     "judged",
     "large_networks",
     "large_pictures",
@@ -99,18 +124,21 @@ __all__ = [
     "of_model",
     "of_way",
     "outcomes",
+    "overlaps",
     "photographs",
     "readings",
     "resnet_similarity",
     "robustness",
     "rules",
     "seeing",
+    "seen_by_epoch",
     "shared_seeds",
     "similar_caches",
     "similarity",
     "similarity_by_epoch",
     "skipping",
     "stages",
+    "transfers",
     "undefined_losses",
     "until",
     "way_by_epoch",

@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from fmlib.evidence.reading import Rows, table_of
+from fmlib.experiments.looks import AMOUNTS
 from fmlib.experiments.photographs import Photograph
-from fmlib.experiments.seeing import AMOUNTS, SeeingRun, Seen
+from fmlib.experiments.seeing import SeeingRun, Seen, at_epochs
 from fmlib.records import RESULTS, Record, read_all
 
 NAME = "seeing"
@@ -16,9 +17,11 @@ def seeing(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
     """A row per number that needs no further column, as `quantity` and `value`.
 
     Quantities: `accuracy`, `centre`, `border`, `activity` and `activity untrained`;
-    `purity LAYER` and `purity untrained LAYER`; `moved TRANSFORMATION LAYER`;
+    `purity LAYER` and `purity untrained LAYER`; `moved TRANSFORMATION LAYER` and
+    `moved untrained TRANSFORMATION LAYER`;
     `part PART LAYER` and `random PART LAYER`; `MEASURE KERNEL` of first layers; and
-    `METHOD: LAYER`, `METHOD: twin` and `METHOD: edges` of the sanity checks.
+    `METHOD: LAYER`, `METHOD: twin`, `METHOD: shuffled` and `METHOD: edges` of the sanity checks.
+    Of what is followed by epoch, the last one.
     """
     return table_of(NAME, _numbers, "quantity value", results, device, 0)
 
@@ -27,23 +30,25 @@ def _numbers(record: Record[SeeingRun, Seen]) -> Rows:
     found = record.result
     numbers = {
         "accuracy": found.accuracies[-1],
-        "centre": found.centre,
-        "border": found.border,
+        "centre": found.centre[-1],
+        "border": found.border[-1],
         "activity": found.activity,
         "activity untrained": found.activity_untrained,
         **{f"purity {layer}": value for layer, value in found.purity.items()},
         **{f"purity untrained {layer}": v for layer, v in found.purity_untrained.items()},
     }
     for transformation, layers in found.moved.items():
-        numbers |= {f"moved {transformation} {layer}": value for layer, value in layers.items()}
+        numbers |= {f"moved {transformation} {layer}": v[-1] for layer, v in layers.items()}
+        before = {f"moved untrained {transformation} {layer}": v[0] for layer, v in layers.items()}
+        numbers |= before
     for part, by_layer in found.parts.items():
         for layer, one in by_layer.items():
             numbers |= {f"part {part} {layer}": one.part, f"random {part} {layer}": one.random}
     for kernel, first in found.first_layers.items():
         numbers |= {f"{name} {kernel}": value for name, value in first.model_dump().items()}
     for method, check in found.sanity.items():
-        numbers |= {f"{method}: {layer}": value for layer, value in check.layers.items()}
-        numbers |= {f"{method}: twin": check.twin, f"{method}: edges": check.edges}
+        values = {**check.layers, **check.model_dump(exclude={"layers"})}
+        numbers |= {f"{method}: {name}": value for name, value in values.items()}
     for quantity, value in numbers.items():
         yield {"quantity": quantity, "value": value}
 
@@ -57,6 +62,19 @@ def _convergence(record: Record[SeeingRun, Seen]) -> Rows:
     for layer, values in record.result.convergence.items():
         for epoch, value in zip(record.result.shown_epochs, values, strict=True):
             yield {"layer": layer, "epoch": epoch, "correlation": value}
+
+
+def seen_by_epoch(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """A row per number of `fmlib.experiments.seeing.AtEpoch`."""
+    return table_of(NAME, _at_epochs, "measure line epoch value", results, device, 0)
+
+
+def _at_epochs(record: Record[SeeingRun, Seen]) -> Rows:
+    found = record.result
+    numbers = at_epochs(
+        found.shown_epochs, found.moved, found.centre, found.border, found.agreement
+    )
+    yield from (one._asdict() for one in numbers)
 
 
 def moved_probability(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:

@@ -5,6 +5,7 @@ from itertools import product
 from typing import NamedTuple, get_args
 
 from fmlib.caching import RELEASED
+from fmlib.experiments.ablation import VARIANTS, WAYS, Ablation, AblationRun
 from fmlib.experiments.adversarial_robustness import (
     Attacks,
     AttacksRun,
@@ -23,6 +24,7 @@ from fmlib.experiments.caching import (
 )
 from fmlib.experiments.common import Result, RunConfig
 from fmlib.experiments.depth import DepthRun, Exits, ExitsRun
+from fmlib.experiments.dissection import DissectionRun, Dissections
 from fmlib.experiments.exploration import Embeddings, EmbeddingsRun, Exploration, ExplorationRun
 from fmlib.experiments.feature_evolution import COURSES, EvolutionRun, RecordedCourse
 from fmlib.experiments.feature_map_regularization import (
@@ -34,6 +36,7 @@ from fmlib.experiments.feature_map_regularization import (
     Ways,
     WaysRun,
 )
+from fmlib.experiments.inversion import InversionRun, Inversions
 from fmlib.experiments.large_pictures import Pictures, PicturesRun
 from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
@@ -50,6 +53,7 @@ from fmlib.experiments.similarity import (
     SimilarityRun,
 )
 from fmlib.experiments.skipping import OF_THE_CACHE, Rule, SkippingRun
+from fmlib.experiments.transfer import BASE_LAYERS, Overlaps, OverlapsRun, Transfer, TransferRun
 from fmlib.models import DEEP_WIDTHS, Activation
 
 BATCH_SIZES = (4096, 2048, 1024, 512, 256, 128, 64, 32)
@@ -323,6 +327,48 @@ def photographs_grid() -> list[RunConfig]:
     return [PhotographsRun(seed=0, precision="float64")]
 
 
+def inversion_grid() -> list[RunConfig]:
+    """masum2022, III-B: every layer inverted in both ways, at several epochs."""
+    return [InversionRun(seed=seed) for seed in range(SEEDS_OF_LONG_RUNS)]
+
+
+def dissection_grid() -> list[RunConfig]:
+    """masum2022, III-C: units and combinations of units against concepts."""
+    return [DissectionRun(seed=seed) for seed in range(SEEDS_OF_LONG_RUNS)]
+
+
+def ablation_grid() -> list[RunConfig]:
+    """masum2022, VIII-B: every network, and the full one trained in other ways."""
+    runs: list[dict[str, object]] = [{"variant": variant} for variant in VARIANTS]
+    runs += [{"way": way} for way in WAYS if way != "recipe"]
+    return [
+        AblationRun.model_validate({"seed": seed, **run})
+        for seed, run in product(range(SEEDS), runs)
+    ]
+
+
+def transfer_grid() -> list[RunConfig]:
+    """masum2022, VIII-C: between classes of CIFAR-10, and between digits and garments."""
+    grey = {
+        "network": "base_cnn", "layers": BASE_LAYERS, "augment": False,
+        "n_train": 8000, "n_pretraining": 8000, "epochs": 8,
+    }  # fmt: skip
+    runs: list[dict[str, object]] = [
+        {},
+        {"pretraining": "fashion-mnist", "dataset": "mnist", **grey},
+        {"pretraining": "mnist", "dataset": "fashion-mnist", **grey},
+    ]
+    return [
+        TransferRun.model_validate({"seed": seed, **run})
+        for seed, run in product(range(SEEDS), runs)
+    ]
+
+
+def overlaps_grid() -> list[RunConfig]:
+    """Copies of test images among training images, once: nothing is drawn by a seed."""
+    return [OverlapsRun(seed=0, precision="float64")]
+
+
 # --- similar feature maps -----------------------------------------------------------------
 
 COLOUR_CNN: dict[str, object] = {
@@ -390,9 +436,14 @@ EXPERIMENTS = {
     "cache_depth": Experiment(DepthRun, Run, depth_grid),
     "feature_evolution": Experiment(EvolutionRun, RecordedCourse, evolution_grid),
     "seeing": Experiment(SeeingRun, Seen, seeing_grid),
+    "inversion": Experiment(InversionRun, Inversions, inversion_grid),
+    "dissection": Experiment(DissectionRun, Dissections, dissection_grid),
     "similarity": Experiment(SimilarityRun, Course, similarity_grid),
     "similar_caches": Experiment(CachedRun, Cached, similar_caches_grid),
     "resnet_similarity": Experiment(ResNetRun, Course, resnet_similarity_grid),
     "large_pictures": Experiment(PicturesRun, Pictures, pictures_grid),
     "photographs": Experiment(PhotographsRun, Photographs, photographs_grid),
+    "ablation": Experiment(AblationRun, Ablation, ablation_grid),
+    "transfer": Experiment(TransferRun, Transfer, transfer_grid),
+    "overlaps": Experiment(OverlapsRun, Overlaps, overlaps_grid),
 }

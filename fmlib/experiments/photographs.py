@@ -18,7 +18,7 @@ from fmlib import data, models
 from fmlib.data import Dataset
 from fmlib.experiments.common import Count, Result, RunConfig
 from fmlib.experiments.large_pictures import png
-from fmlib.experiments.seeing import fall
+from fmlib.experiments.looks import fall
 from fmlib.features import feature_maps
 from fmlib.models import LargeName
 from fmlib.visualization import pictures as measures

@@ -1,6 +1,7 @@
 """Chapter 06: what feature maps see, and how that comes about (masum2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -10,9 +11,9 @@ from torch.nn import functional as F
 
 from fmlib import data, models
 from fmlib.data import SHOWN_CLASSES, Dataset
+from fmlib.experiments import looks
 from fmlib.experiments.common import (
     Count,
-    OwnNetwork,
     Result,
     RunConfig,
     Settings,
@@ -20,10 +21,10 @@ from fmlib.experiments.common import (
     setting,
 )
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.features import feature_maps
-from fmlib.models import COMPACT_WIDTHS, ModelName, class_layer, compact_cnn, scale_layer
-from fmlib.training import History, evaluate, fit, predict
-from fmlib.visualization import filters, invariance, saliency, sanity
+from fmlib.experiments.looks import SNAPSHOT_BYTES, Looking, Network, Trio, train
+from fmlib.models import COMPACT_WIDTHS, ModelName, compact_cnn, scale_layer
+from fmlib.training import History, evaluate, fit
+from fmlib.visualization import filters
 from fmlib.visualization.correspondence import (
     Box,
     Correspondence,
@@ -32,37 +33,14 @@ from fmlib.visualization.correspondence import (
     distance,
     moved_at_random,
 )
-from fmlib.visualization.deconvnet import project
 from fmlib.visualization.evolution import Snapshots
-from fmlib.visualization.invariance import Invariance, Transformation
-from fmlib.visualization.occlusion import OcclusionMaps, occlusion
-from fmlib.visualization.top_activations import (
-    Projections,
-    Top,
-    top_activations,
-    top_projections,
-)
-from fmlib.visualization.units import Unit
+from fmlib.visualization.invariance import Transformation
+from fmlib.visualization.occlusion import OcclusionMaps
 
-TOP = 9
-"""Images that are shown of each map, as in Zeiler and Fergus (2014)."""
-SNAPSHOT_BYTES = 2**30
 TWIN_SEED, ARCHITECTURE_SEED, SHUFFLED_SEED = 1000, 2000, 3000
 """Added to a seed for networks trained apart."""
 SHUFFLED_IMAGES, SHUFFLED_PASSES = 500, 7
 """Images with shuffled labels, and how many times as many epochs they are trained on."""
-AMOUNTS: dict[Transformation, tuple[float, ...]] = {
-    "translation": (-12, -8, -4, -2, -1, 0, 1, 2, 4, 8, 12),
-    "scaling": (0.5, 0.7, 0.85, 1, 1.15, 1.4, 1.8),
-    "rotation": (0, 15, 30, 45, 60, 90, 135, 180, 225, 270, 315, 360),
-}
-"""How far images are moved down (pixels), enlarged (factors) and turned (degrees)."""
-SMALL_MOVES: dict[Transformation, tuple[float, ...]] = {
-    "translation": (-2, -1, 1, 2),
-    "scaling": (0.85, 1.15),
-    "rotation": (15,),
-}
-"""Amounts that count as small: they leave the thing in the image where it was, for a person."""
 
 
 class Part(NamedTuple):
@@ -83,13 +61,9 @@ PARTS = (
 """Parts that lie at one place in all images of a garment, since Fashion-MNIST is aligned."""
 
 
-class Seeing(OwnNetwork):
+class Seeing(Looking):
     """What a look at a trained network needs, in the chapter and in recorded runs."""
 
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
-    epochs: Count
-    shown_epochs: Epochs
-    batch_size: Count
     n_looked: Count
     n_garments: Count
     garment_epochs: Count
@@ -164,32 +138,7 @@ class SeeingSettings(Settings, Seeing):
         return self
 
 
-# --- networks ------------------------------------------------------------------------------
-
-
-class Network(NamedTuple):
-    """A trained network, what it was at the epochs shown, and how its training went."""
-
-    model: nn.Sequential
-    snapshots: Snapshots
-    history: History
-
-
-def train(settings: Seeing, seed: int) -> Network:
-    """Train one network and keep it at the epochs shown."""
-    dataset = settings.load()
-    model = settings.model(dataset, seed)
-    snapshots = Snapshots(SNAPSHOT_BYTES, sorted({0, *settings.shown_epochs, settings.epochs}))
-    snapshots(0, model)
-    history = fit(
-        model,
-        dataset.train_images,
-        dataset.train_labels,
-        settings.train_config(settings.epochs, settings.batch_size, seed),
-        test=(dataset.test_images, dataset.test_labels),
-        after_epoch=snapshots,
-    )
-    return Network(model, snapshots, history)
+# --- networks ----------------------------------------------------------------------------------
 
 
 def train_on_shuffled(settings: Seeing, seed: int) -> Network:
@@ -212,215 +161,44 @@ def train_on_shuffled(settings: Seeing, seed: int) -> Network:
     return Network(model, snapshots, History(epochs=(*history.epochs[:-1], last)))
 
 
-class Trio(NamedTuple):
-    """The network that is looked at, a twin of another seed, and one of shuffled labels.
-
-    The last one's accuracy is that on its own images and labels.
-    """
-
-    network: Network
-    twin: Network
-    shuffled: Network
-
-
-def _train_one(task: tuple[Seeing, int, bool]) -> Network:
-    settings, seed, shuffled = task
-    return (train_on_shuffled if shuffled else train)(settings, seed)
+def train_on_garments(settings: Seeing, seed: int) -> Network:
+    """Train a network on Fashion-MNIST and keep it at every epoch."""
+    garments = _load_garments(settings)
+    model = settings.model(garments, seed, "compact_cnn")
+    snapshots = Snapshots(SNAPSHOT_BYTES)
+    snapshots(0, model)
+    config = settings.train_config(settings.garment_epochs, settings.batch_size, seed)
+    images, labels = garments.train_images, garments.train_labels
+    return Network(model, snapshots, fit(model, images, labels, config, after_epoch=snapshots))
 
 
-def networks(settings: SeeingSettings) -> Trio:
-    """Train the networks of the chapter, several at once."""
+def _load_garments(settings: Seeing) -> Dataset:
+    dtype, device = settings.arithmetic
+    return data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
+
+
+Task = tuple[Callable[[Seeing, int], Network], Seeing, int]
+
+
+def _train_one(task: Task) -> Network:
+    training, settings, seed = task
+    return training(settings, seed)
+
+
+def networks(settings: SeeingSettings) -> tuple[Trio, Network]:
+    """Train the networks of the chapter, several at once; the last one is that of garments."""
     seed = settings.seed
-    tasks = [(settings, seed, False), (settings, seed + TWIN_SEED, False), (settings, seed, True)]
-    return Trio(*parallel(_train_one, tasks, jobs=2))
-
-
-# --- deconvnet -----------------------------------------------------------------------------
-
-
-def top_of(model: nn.Sequential, images: Tensor, layer: str) -> Top:
-    """The nine images that excite each map of a layer most."""
-    maps = feature_maps(model, images[:1], [layer])[layer].shape[1]
-    return top_activations(model, images.split(500), layer, range(maps), TOP)
-
-
-def purity(top: Top, labels: Tensor) -> Tensor:
-    """Share in percent of each map's strongest images that its most frequent class has, (maps,).
-
-    NaN for a map that no image excites: its strongest images would be the first ones.
-    """
-    classes = labels[top.images.cpu()]  # (maps, k)
-    counts = F.one_hot(classes, int(labels.max()) + 1).sum(dim=1)  # (maps, classes)
-    shares = 100 * counts.amax(dim=1).double() / classes.shape[1]
-    return shares.where(top.values[:, 0].cpu() > 0, torch.nan)
-
-
-class Shown(NamedTuple):
-    """Some maps of a layer with what excites them most, and the purity of all maps.
-
-    `classes` and `values` (maps, k) are those of the strongest images; `purity` has NaN for maps
-    that nothing excites, `untrained` is its mean before training.
-    """
-
-    layer: str
-    maps: tuple[int, ...]
-    projections: list[Projections]
-    classes: Tensor
-    values: Tensor
-    purity: Tensor
-    untrained: float
-
-
-def shown_maps(
-    settings: SeeingSettings, network: Network, images: Tensor, labels: Tensor
-) -> list[Shown]:
-    """Of every layer the maps of the highest, the middle and the lowest purity, evenly spaced.
-
-    Of equally pure ones the stronger comes first.
-    """
-    before = next(network.snapshots.models())[1]
-    found = []
-    for layer in settings.layers:
-        top = top_of(network.model, images, layer)
-        pure = purity(top, labels)
-        alive = pure.isfinite().nonzero()[:, 0].tolist()
-        order = sorted(alive, key=lambda m: (-pure[m].item(), -top.values[m, 0].item()))
-        count = min(settings.maps_shown, len(order))
-        places = torch.linspace(0, len(order) - 1, count).round().long().tolist()
-        chosen = tuple(order[place] for place in places)
-        some = top_activations(network.model, images.split(500), layer, chosen, TOP)
-        untrained = purity(top_of(as_sequential(before), images, layer), labels)
-        found.append(
-            Shown(
-                layer,
-                chosen,
-                top_projections(network.model, images.split(500), some),
-                labels[some.images],
-                some.values,
-                pure,
-                untrained.nanmean().item(),
-            )
-        )
-    return found
-
-
-def as_sequential(model: nn.Module) -> nn.Sequential:
-    """A model that is known to be sequential."""
-    assert isinstance(model, nn.Sequential)
-    return model
-
-
-# --- evolution -----------------------------------------------------------------------------
-
-
-class MapByEpoch(NamedTuple):
-    """What a map responds to most, epoch by epoch: image, projection, and whose it is."""
-
-    layer: str
-    number: int
-    epochs: tuple[int, ...]
-    projections: Tensor
-    images: Tensor
-
-
-def map_by_epoch(network: Network, images: Tensor, layer: str, number: int) -> MapByEpoch:
-    """The strongest activation of a map over all images, projected, at every epoch shown."""
-    epochs, projections, strongest = [], [], []
-    for epoch, model in network.snapshots.models():
-        top = top_activations(model, images.split(500), layer, [number], 1)
-        image = images[top.images[0]]  # (1, C, H, W)
-        epochs.append(epoch)
-        projections.append(project(model, image, top.unit(0, 0))[0])
-        strongest.append(image[0])
-    return MapByEpoch(
-        layer, number, tuple(epochs), torch.stack(projections), torch.stack(strongest)
-    )
-
-
-def convergence(network: Network, images: Tensor, layers: Sequence[str]) -> dict[str, list[float]]:
-    """How alike each layer's maps are, at every epoch shown, to those after the last epoch.
-
-    The correlation over images and positions, a mean over the maps that are not constant.
-    """
-    by_epoch = [
-        feature_maps(model, images, list(layers)) for _, model in network.snapshots.models()
+    tasks: list[Task] = [
+        (train, settings, seed),
+        (train, settings, seed + TWIN_SEED),
+        (train_on_shuffled, settings, seed),
+        (train_on_garments, settings, seed),
     ]
-    return {
-        layer: [_map_correlation(maps[layer], by_epoch[-1][layer]) for maps in by_epoch]
-        for layer in layers
-    }
+    *trio, garments = parallel(_train_one, tasks, jobs=2)
+    return Trio(*trio), garments
 
 
-def _map_correlation(first: Tensor, second: Tensor) -> float:
-    """Mean Pearson correlation of two sets of maps (N, maps, P, Q), map by map."""
-    a, b = (maps.transpose(0, 1).flatten(1) for maps in (first, second))  # (maps, N P Q)
-    a, b = (each - each.mean(dim=1, keepdim=True) for each in (a, b))
-    sizes = a.norm(dim=1) * b.norm(dim=1)
-    known = sizes > 0
-    return float(((a * b).sum(dim=1)[known] / sizes[known]).mean())
-
-
-# --- invariance ------------------------------------------------------------------------------
-
-
-def invariances(
-    settings: Seeing, model: nn.Sequential, images: Tensor, labels: Tensor
-) -> dict[Transformation, Invariance]:
-    """Fig. 5: responses of the first and the last layer, and of the output, to three changes."""
-    layers = [settings.layers[0], class_layer(model)]
-    return {
-        name: invariance.invariance(model, images, labels, name, amounts, layers)
-        for name, amounts in AMOUNTS.items()
-    }
-
-
-def moved_apart(found: Invariance, amounts: Sequence[float]) -> dict[str, float]:
-    """Mean distance by layer after some amounts, divided by that of different images."""
-    rows = [found.amounts.index(amount) for amount in amounts]
-    return {layer: found.normalized(layer)[rows].mean().item() for layer in found.distances}
-
-
-# --- occlusion -------------------------------------------------------------------------------
-
-
-def right_images(model: nn.Sequential, dataset: Dataset, count: int) -> tuple[Tensor, Tensor]:
-    """The first test images that the network names right, and their classes."""
-    right = predict(model, dataset.test_images) == dataset.test_labels
-    chosen = right.nonzero()[:count, 0]
-    return dataset.test_images[chosen], dataset.test_labels[chosen]
-
-
-def occlusions(
-    model: nn.Sequential, images: Tensor, labels: Tensor, layer: str, square: int, stride: int
-) -> list[OcclusionMaps]:
-    """Occlusion of each image, for its own class and the strongest map of a layer."""
-    return [
-        occlusion(model, image, layer, square=square, stride=stride, target=label)
-        for image, label in zip(images, labels.tolist(), strict=True)
-    ]
-
-
-class Place(NamedTuple):
-    """Mean fall of a class's logit, in its units, when the centre or the border is hidden."""
-
-    centre: float
-    border: float
-
-
-def fall(found: OcclusionMaps) -> Place:
-    """Where hiding costs most; the centre is the middle third of the places along both axes."""
-    lost = found.unoccluded.logit - found.occluded.logit  # (rows, columns)
-    rows, columns = (_middle(size) for size in lost.shape)
-    inside = rows[:, None] & columns  # (rows, columns)
-    return Place(lost[inside].mean().item(), lost[~inside].mean().item())
-
-
-def _middle(size: int) -> Tensor:
-    places = torch.arange(size)
-    return (places >= size // 3) & (places < size - size // 3)
-
-
-# --- correspondence --------------------------------------------------------------------------
+# --- correspondence ----------------------------------------------------------------------------
 
 
 class Corresponding(NamedTuple):
@@ -434,20 +212,26 @@ class Corresponding(NamedTuple):
     layers: dict[str, Correspondence]
 
 
-def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corresponding]:
+def corresponding(
+    settings: Seeing, seed: int, snapshots: Snapshots
+) -> dict[int, list[Corresponding]]:
     """Garments with a part hidden, against random parts, in the last maps and in the output.
 
-    Five images of each garment, as in the paper.
+    Five images of each garment, as in the paper; before training and after each of its epochs.
     """
-    dtype, device = settings.arithmetic
-    garments = data.load("fashion-mnist", settings.n_garments, 1000, dtype=dtype).to(device)
-    model = settings.model(garments, seed, "compact_cnn")
-    config = settings.train_config(settings.garment_epochs, settings.batch_size, seed)
-    fit(model, garments.train_images, garments.train_labels, config)
+    dataset = _load_garments(settings)
+    return {
+        epoch: _corresponding(settings, model, dataset, seed) for epoch, model in snapshots.models()
+    }
+
+
+def _corresponding(
+    settings: Seeing, model: nn.Module, dataset: Dataset, seed: int, n_images: int = 5
+) -> list[Corresponding]:
     found = []
     for part in PARTS:
-        own = garments.test_labels == garments.class_names.index(part.garment)
-        images = garments.test_images[own][:n_images]
+        own = dataset.test_labels == dataset.class_names.index(part.garment)
+        images = dataset.test_images[own][:n_images]
         masks = [box_masks(part.box, images)]
         masks += elsewhere(images, masks[0], settings.draws, seed)
         layers = {}
@@ -459,6 +243,17 @@ def corresponding(settings: Seeing, seed: int, n_images: int = 5) -> list[Corres
             layers[layer] = Correspondence(hidden, random)
         found.append(Corresponding(part, images, layers))
     return found
+
+
+def agreement(found: Sequence[Corresponding]) -> dict[str, float]:
+    """How much more alike a part's changes are than random ones', by layer.
+
+    The Hamming distance of random parts less that of the part, a mean over the parts.
+    """
+    return {
+        layer: fmean(one.layers[layer].random_mean - one.layers[layer].part.mean for one in found)
+        for layer in found[0].layers
+    }
 
 
 def elsewhere(images: Tensor, masks: Tensor, draws: int, seed: int) -> list[Tensor]:
@@ -475,6 +270,64 @@ def elsewhere(images: Tensor, masks: Tensor, draws: int, seed: int) -> list[Tens
         if (images[:, 0] * moved).sum() >= least:  # true of the part's own place, so it ends
             found.append(moved)
     return found
+
+
+# --- all of this by epoch ----------------------------------------------------------------------
+
+
+class AtEpoch(NamedTuple):
+    """One number of a line in a panel: what is measured, of what, after which epoch."""
+
+    measure: Literal["moved", "hidden", "parts"]
+    line: str
+    epoch: int
+    value: float
+
+
+def at_epochs(
+    shown_epochs: Sequence[int],
+    moved: Mapping[Transformation, Mapping[str, Sequence[float]]],
+    centre: Sequence[float],
+    border: Sequence[float],
+    agreement: Sequence[Mapping[str, float]],
+) -> list[AtEpoch]:
+    """How far small moves take layers, what hiding costs, how alike a part's changes are.
+
+    The last is by epochs of the network of garments.
+    """
+    found = [
+        AtEpoch("moved", layer, epoch, value)
+        for layer, values in moved["translation"].items()
+        for epoch, value in zip(shown_epochs, values, strict=True)
+    ]
+    for line, falls in {"centre hidden": centre, "border hidden": border}.items():
+        found += [
+            AtEpoch("hidden", line, epoch, value)
+            for epoch, value in zip(shown_epochs, falls, strict=True)
+        ]
+    for epoch, by_layer in enumerate(agreement):
+        found += [AtEpoch("parts", layer, epoch, value) for layer, value in by_layer.items()]
+    return found
+
+
+def by_epoch(
+    settings: SeeingSettings,
+    network: Network,
+    images: Tensor,
+    labels: Tensor,
+    parts: Mapping[int, Sequence[Corresponding]],
+) -> list[AtEpoch]:
+    """Invariance, occlusion and correspondence at the epochs shown, of a few images."""
+    falls = looks.hidden_by_epoch(
+        network, images, labels, settings.layers[-1], settings.square, settings.stride
+    )
+    return at_epochs(
+        network.snapshots.epochs,
+        looks.moved_by_epoch(network, images, labels, settings.layers[0]),
+        [one.centre for one in falls],
+        [one.border for one in falls],
+        [agreement(one) for one in parts.values()],
+    )
 
 
 # --- choice of the architecture ----------------------------------------------------------------
@@ -496,32 +349,23 @@ FIRST_LAYERS = ((11, 4), (7, 2))
 """Sides and strides of the first filters: Krizhevsky's, and Zeiler and Fergus's."""
 
 
-def first_layers(settings: Seeing, seed: int) -> list[FirstLayer]:
+def first_layers(settings: Seeing, seed: int, jobs: int = 1) -> list[FirstLayer]:
     """Train two networks that differ in their first layer, on images enlarged to 64x64.
 
     Half of the training images, half as many epochs: enough to tell them apart.
     """
+    tasks = [(settings, kernel, stride, seed) for kernel, stride in FIRST_LAYERS]
+    return parallel(_first_layer, tasks, jobs)
+
+
+def _first_layer(task: tuple[Seeing, int, int, int]) -> FirstLayer:
+    settings, kernel, stride, seed = task
     dataset = settings.load()
     count = max(1, settings.n_train // 2)
-    enlarged = [
+    train_images, test_images = (
         F.interpolate(images, (64, 64), mode="bilinear", align_corners=False)
         for images in (dataset.train_images[:count], dataset.test_images)
-    ]
-    return [
-        _first_layer(settings, dataset, enlarged, kernel, stride, seed)
-        for kernel, stride in FIRST_LAYERS
-    ]
-
-
-def _first_layer(
-    settings: Seeing,
-    dataset: Dataset,
-    enlarged: list[Tensor],
-    kernel: int,
-    stride: int,
-    seed: int,
-) -> FirstLayer:
-    train_images, test_images = enlarged
+    )
     model = strided_cnn(dataset, train_images, kernel, stride, seed, settings.arithmetic[0])
     epochs = max(1, settings.epochs // 2)
     config = settings.train_config(epochs, settings.batch_size, seed)
@@ -556,70 +400,6 @@ def strided_cnn(
         )  # fmt: skip
     model.conv1 = layer
     return model.to(images.device)
-
-
-# --- sanity checks -------------------------------------------------------------------------------
-
-
-class Sanity(NamedTuple):
-    """How alike a method's pictures stay when weights are drawn anew: by layer, beside the twin's.
-
-    Mean rank correlations of absolute values; `layers` goes from the output down.  `edges` is
-    the correlation of the pictures with an edge detector's, `shuffled` that with pictures from
-    a network of shuffled labels, where there is one.
-    """
-
-    method: str
-    layers: dict[str, float]
-    twin: float
-    edges: float
-    shuffled: float | None = None
-
-
-def sanity_checks(
-    network: Network,
-    twin: Network,
-    images: Tensor,
-    labels: Tensor,
-    seeds: Sequence[int],
-    shuffled: Network | None = None,
-) -> list[Sanity]:
-    """Gradient, guided backpropagation, deconvnet and an edge detector, as Adebayo et al. check."""
-    head = class_layer(network.model)
-
-    def deconvnet(model: nn.Module, images: Tensor) -> Tensor:
-        return project(model, images, [Unit(head, label) for label in labels.tolist()])
-
-    methods: Mapping[str, sanity.Method] = {
-        "gradient": lambda model, images: saliency.gradient(model, images, labels),
-        "guided backpropagation": lambda model, images: saliency.guided_backpropagation(
-            model, images, labels
-        ),
-        "deconvnet": deconvnet,
-        "edge detector": lambda model, images: sanity.edges(images),
-    }
-    outlines = sanity.edges(images)
-    others = {"twin": twin.model} | ({} if shuffled is None else {"shuffled": shuffled.model})
-    found = []
-    for name, method in methods.items():
-        checked = sanity.checks(method, network.model, images, seeds=seeds, others=others)
-        alike = {key: one.absolute_rank.mean().item() for key, one in checked.others.items()}
-        pictures = method(network.model, images)
-        if pictures.dim() == 4:
-            pictures = sanity.magnitude(pictures)
-        found.append(
-            Sanity(
-                name,
-                {
-                    layer: measured.absolute_rank.mean().item()
-                    for layer, measured in checked.layers.items()
-                },
-                alike["twin"],
-                sanity.rank_correlation(pictures, outlines).mean().item(),
-                alike.get("shuffled"),
-            )
-        )
-    return found
 
 
 # --- recorded runs -----------------------------------------------------------------------------
@@ -661,47 +441,43 @@ class SeeingRun(RunConfig, Seeing):
         """Train the networks, and measure everything."""
         dataset = self.load()
         network, twin = (train(self, self.seed + more) for more in (0, TWIN_SEED))
-        before = as_sequential(next(network.snapshots.models())[1])
-        images, labels = right_images(network.model, dataset, self.n_looked)
-        tops = {
-            layer: [
-                purity(top_of(model, dataset.test_images, layer), dataset.test_labels)
-                .nanmean()
-                .item()
-                for model in (network.model, before)
-            ]
-            for layer in self.layers
-        }
-        moved = invariances(self, network.model, images, labels)
-        hidden = occlusions(
-            network.model, images, labels, self.layers[-1], self.square, self.stride
+        shuffled = train_on_shuffled(self, self.seed)
+        before = looks.as_sequential(next(network.snapshots.models())[1])
+        images, labels = looks.right_images(network.model, dataset, self.n_looked)
+        pure, pure_before = (
+            {layer: self._purity(model, dataset, layer) for layer in self.layers}
+            for model in (network.model, before)
         )
-        falls = [fall(one) for one in hidden]
-        strongest = occlusions(before, images, labels, self.layers[-1], self.square, self.stride)
+        moved = looks.invariances(network.model, images, labels, self.layers[0])
+        square = self.layers[-1], self.square, self.stride
+        falls = looks.hidden_by_epoch(network, images, labels, *square)
+        on_garments = train_on_garments(self, self.seed)
+        parts = corresponding(self, self.seed, on_garments.snapshots)
         return Seen(
             accuracies=tuple(network.history.test_accuracies),
-            purity={layer: pure for layer, (pure, _) in tops.items()},
-            purity_untrained={layer: pure for layer, (_, pure) in tops.items()},
+            purity=pure,
+            purity_untrained=pure_before,
             shown_epochs=network.snapshots.epochs,
             convergence={
                 layer: tuple(values)
-                for layer, values in convergence(network, images, self.layers).items()
+                for layer, values in looks.convergence(network, images, self.layers).items()
             },
-            moved={name: moved_apart(one, SMALL_MOVES[name]) for name, one in moved.items()},
+            moved=looks.moved_by_epoch(network, images, labels, self.layers[0]),
             probability={
                 name: tuple(one.probability.mean(dim=1).tolist()) for name, one in moved.items()
             },
-            centre=sum(one.centre for one in falls) / len(falls),
-            border=sum(one.border for one in falls) / len(falls),
-            activity=_activity(hidden),
-            activity_untrained=_activity(strongest),
+            centre=tuple(one.centre for one in falls),
+            border=tuple(one.border for one in falls),
+            activity=_activity(looks.occlusions(network.model, images, labels, *square)),
+            activity_untrained=_activity(looks.occlusions(before, images, labels, *square)),
             parts={
                 one.part.name: {
                     layer: PartFound(part=each.part.mean, random=each.random_mean)
                     for layer, each in one.layers.items()
                 }
-                for one in corresponding(self, self.seed)
+                for one in parts[self.garment_epochs]
             },
+            agreement=tuple(agreement(one) for one in parts.values()),
             first_layers={
                 f"{one.kernel}x{one.kernel}, stride {one.stride}": FirstLayerFound(
                     dead=one.dead,
@@ -711,13 +487,23 @@ class SeeingRun(RunConfig, Seeing):
                 )
                 for one in first_layers(self, self.seed)
             },
+            shuffled_learnt=shuffled.history.test_accuracies[-1],
             sanity={
-                one.method: SanityFound(layers=one.layers, twin=one.twin, edges=one.edges)
-                for one in sanity_checks(
-                    network, twin, images[:50], labels[:50], range(self.seed, self.seed + 3)
+                one.method: SanityFound(
+                    layers=one.layers, twin=one.twin, edges=one.edges, shuffled=one.shuffled
+                )
+                for one in looks.sanity_checks(
+                    Trio(network, twin, shuffled),
+                    images[:50],
+                    labels[:50],
+                    range(self.seed, self.seed + 3),
                 )
             },
         )
+
+    def _purity(self, model: nn.Sequential, dataset: Dataset, layer: str) -> float:
+        top = looks.top_of(model, dataset.test_images, layer)
+        return looks.purity(top, dataset.test_labels).nanmean().item()
 
 
 def _activity(found: list[OcclusionMaps]) -> float:
@@ -750,6 +536,7 @@ class SanityFound(Result):
     layers: dict[str, float]
     twin: float
     edges: float
+    shuffled: float
 
 
 class Seen(Result):
@@ -761,13 +548,15 @@ class Seen(Result):
             after training and before.
         shown_epochs: epochs of `convergence`, correlations with the last epoch by layer.
         moved: distance after small changes beside that of different images, by transformation
-            and layer.
+            and layer, at the epochs shown.
         probability: mean probability of the true class for each of `AMOUNTS`.
-        centre, border: mean fall of the class's logit when these are hidden.
+        centre, border: mean fall of the class's logit when these are hidden, at the epochs shown.
         activity, activity_untrained: largest fall in percent of the strongest map's activity
             when a square hides part of the image, in the network and before its training.
         parts: by part and layer.
+        agreement: by layer, before the training on garments and after each of its epochs.
         first_layers: by kernel and stride.
+        shuffled_learnt: percent of its images that the network of shuffled labels has learnt.
         sanity: by method.
     """
 
@@ -776,12 +565,14 @@ class Seen(Result):
     purity_untrained: dict[str, float]
     shown_epochs: tuple[int, ...]
     convergence: dict[str, tuple[float, ...]]
-    moved: dict[Transformation, dict[str, float]]
+    moved: dict[Transformation, dict[str, tuple[float, ...]]]
     probability: dict[Transformation, tuple[float, ...]]
-    centre: float
-    border: float
+    centre: tuple[float, ...]
+    border: tuple[float, ...]
     activity: float
     activity_untrained: float
     parts: dict[str, dict[str, PartFound]]
+    agreement: tuple[dict[str, float], ...]
     first_layers: dict[str, FirstLayerFound]
+    shuffled_learnt: float
     sanity: dict[str, SanityFound]

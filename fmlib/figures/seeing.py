@@ -14,16 +14,9 @@ from torch.nn import functional as F
 
 from fmlib import evidence
 from fmlib.experiments.large_pictures import picture_of
+from fmlib.experiments.looks import AMOUNTS, MapByEpoch, Network, Sanity, Shown
 from fmlib.experiments.photographs import Photograph
-from fmlib.experiments.seeing import (
-    AMOUNTS,
-    Corresponding,
-    FirstLayer,
-    MapByEpoch,
-    Network,
-    Sanity,
-    Shown,
-)
+from fmlib.experiments.seeing import Corresponding, FirstLayer
 from fmlib.figures.style import (
     COLOURS,
     WIDTH,
@@ -117,12 +110,8 @@ def recorded_convergence(recorded: pd.DataFrame) -> None:
     ax = panel_row(1, 3.4)[0]
     n = recorded["seed"].nunique()
     for number, layer in enumerate(recorded["layer"].unique().tolist()):
-        rows = recorded[recorded["layer"] == layer]
-        epochs = sorted(rows["epoch"].unique().tolist())
-        known = [estimate(rows[rows["epoch"] == e]["correlation"].tolist()) for e in epochs]
-        means, low, high = ([one[i] for one in known] for i in range(3))
-        ax.plot(epochs, means, color=COLOURS[number], marker=MARKS[number], lw=2, label=layer)
-        ax.fill_between(epochs, low, high, color=COLOURS[number], alpha=0.2, lw=0)
+        style = {"color": COLOURS[number], "marker": MARKS[number]}
+        _mean_by_epoch(ax, recorded[recorded["layer"] == layer], "correlation", layer, style)
     ax.set(ylabel="correlation with the last epoch", ylim=(0, 1.02), title=f"n = {n}")
     epochs_axis(ax)
     legend_below(ax)
@@ -209,6 +198,39 @@ def correspondence(found: Sequence[Corresponding]) -> None:
     legend_below(axes[0])
 
 
+MEASURES = {
+    "moved": "distance moved by 1 or 2\npixels, different images = 1",
+    "hidden": "fall of the class's logit",
+    "parts": "Hamming distance,\nrandom parts − the part",
+}
+
+
+def seen_by_epoch(found: pd.DataFrame) -> None:
+    """Invariance, occlusion and correspondence by epoch; means over seeds, if there are several."""
+    axes = panel_row(len(MEASURES), 3.4, sharey=False)
+    for ax, (measure, name) in zip(axes, MEASURES.items(), strict=True):
+        rows = found[found["measure"] == measure]
+        for number, line in enumerate(rows["line"].unique().tolist()):
+            of_line = rows[rows["line"] == line]
+            style = {"color": COLOURS[number], "marker": MARKS[number]}
+            _mean_by_epoch(ax, of_line, "value", line, style)
+        ax.axhline(0, color="0.8", lw=1)
+        ax.set_title(name, fontsize=9)
+        epochs_axis(ax)
+        ax.legend(fontsize=8)
+
+
+def _mean_by_epoch(
+    ax: Axes, rows: pd.DataFrame, column: str, label: str, style: Mapping[str, Any]
+) -> None:
+    """The mean over rows of an epoch as a line, its 95 % interval as a band."""
+    epochs = sorted(rows["epoch"].unique().tolist())
+    known = [estimate(rows[rows["epoch"] == e][column].tolist()) for e in epochs]
+    means, low, high = ([one[i] for one in known] for i in range(3))
+    ax.plot(epochs, means, lw=2, label=label, **style)
+    ax.fill_between(epochs, low, high, color=style["color"], alpha=0.2, lw=0)
+
+
 def first_filters(found: Sequence[FirstLayer]) -> None:
     """Fig. 7: the first filters of both networks, each network on its own scale."""
     figure = plt.figure(figsize=(WIDTH, 3.9), layout="constrained")
@@ -231,18 +253,16 @@ def sanity(found: Sequence[Sanity]) -> None:
         style = {"color": COLOURS[number], "marker": MARKS[number]}
         values = [1.0, *one.layers.values()]
         ax.plot(range(len(values)), values, lw=2, label=one.method, **style)
-        ax.plot(len(values) + 0.2, one.twin, MARKS[number], color=COLOURS[number], ms=8)
-        if one.shuffled is not None:
-            ax.plot(len(values) + 1.2, one.shuffled, MARKS[number], color=COLOURS[number], ms=8)
+        for place, other in enumerate((one.twin, one.shuffled)):
+            at = len(values) + 0.2 + place
+            ax.plot(at, other, MARKS[number], color=COLOURS[number], ms=8)
     names = ["none", *(f"{layer} and above" if at else layer for at, layer in enumerate(layers))]
-    others = ["another network"] + ["shuffled labels"] * (found[0].shuffled is not None)
-    ax.set_xticks(
-        [*range(len(names)), *(len(names) + 0.2 + place for place in range(len(others)))],
-        [wrapped(name, 10) for name in [*names, *others]],
-    )
+    others = [len(names) + 0.2, len(names) + 1.2]
+    names += ["another network", "shuffled labels"]
+    ax.set_xticks([*range(len(layers) + 1), *others], [wrapped(name, 10) for name in names])
     ax.set_xlabel("weights drawn anew")
     ax.set_ylabel("rank correlation with\nthe trained network")
-    ax.axvline(len(names) - 0.4, color="0.8", lw=1)
+    ax.axvline(len(layers) + 0.6, color="0.8", lw=1)
     legend_below(ax, 2)
 
 

@@ -51,6 +51,9 @@ _STYLES = {
     "simplified": (2, "P"),
     "small": (1, "s"),
     "published": (0, "o"),
+    "softmax on trained": (4, "D"),
+    "softmax on untrained": (2, "P"),
+    "softmax on pixels": (7, "^"),
     "baseline": (0, "o"),
     "initialized": (3, "s"),
     "regularized": (1, "P"),
@@ -84,6 +87,9 @@ NAMES: dict[Any, str] = {
     "test": "test images",
     "no outliers": "outlying tenth left out",
     "control": "control: random tenth left out",
+    "softmax on trained": "softmax on trained features",
+    "softmax on untrained": "on untrained features",
+    "softmax on pixels": "on pixels",
 }
 
 WIDTH = 7.0

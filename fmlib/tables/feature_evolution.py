@@ -151,9 +151,13 @@ def recorded_complexity(recorded: pd.DataFrame) -> pd.DataFrame:
 
 
 def evolution_summary(
-    shown: Sequence[Shown], judging: nn.Module, epochs: pd.DataFrame, images: int
+    shown: Sequence[Shown],
+    judging: nn.Module,
+    epochs: pd.DataFrame,
+    looks: pd.DataFrame,
+    images: int,
 ) -> pd.DataFrame:
-    """What chapter 05 comes to."""
+    """What chapter 05 comes to: `evidence.evolution` and `evidence.evolution_looks` recorded."""
     rows: list[tuple[str, str, str, str, str]] = []
     own = epochs[epochs["images"] == images]
     for course, printed in PRINTED.items():
@@ -169,9 +173,11 @@ def evolution_summary(
             )
         )
     for one in shown:
-        verdict = judged(one.ends[_first(one)].pictures[-1], judging)
+        regularizer = _first(one)
+        verdict = judged(one.ends[regularizer].pictures[-1], judging)
+        known = stated(_of(looks, one.course, regularizer, "agreement", -1))
         name = f"last pictures that another network agrees with, {COURSE_NAMES[one.course]} (%)"
-        rows.append((name, "–", "–", "–", f"{verdict.agreement:.0f}"))
+        rows.append((name, "–", "–", known, f"{verdict.agreement:.0f}"))
     return summary(rows)
 
 

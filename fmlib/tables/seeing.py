@@ -5,16 +5,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from fmlib import evidence
+from fmlib.experiments.looks import SMALL_MOVES, Sanity, Shown, mean_fall, moved_apart
 from fmlib.experiments.photographs import Photograph
-from fmlib.experiments.seeing import (
-    SMALL_MOVES,
-    Corresponding,
-    FirstLayer,
-    Sanity,
-    Shown,
-    fall,
-    moved_apart,
-)
+from fmlib.experiments.seeing import Corresponding, FirstLayer
 from fmlib.tables.cells import interval, recorded_in, stated, summary, written
 from fmlib.visualization.invariance import Invariance, Transformation
 from fmlib.visualization.occlusion import OcclusionMaps
@@ -67,16 +60,15 @@ def moved(found: Mapping[Transformation, Invariance], recorded: pd.DataFrame) ->
 
 def occluded(found: Sequence[OcclusionMaps], recorded: pd.DataFrame) -> pd.DataFrame:
     """Fall of the class's logit when the centre of the image or its border is hidden."""
-    falls = [fall(one) for one in found]
+    falls = mean_fall(found)
     rows = []
-    for name in ("centre", "border"):
+    for name, value in falls._asdict().items():
         known = _known(recorded, name)
-        values = [getattr(one, name) for one in falls]
         rows.append(
             {
                 "Hidden": name,
                 f"{recorded_in(known)}: fall of the logit": interval(known, 2),
-                f"This run, {len(falls)} images": f"{sum(values) / len(values):.2f}",
+                f"This run, {len(found)} images": f"{value:.2f}",
             }
         )
     return pd.DataFrame(rows)
@@ -135,10 +127,8 @@ def sanity(found: Sequence[Sanity], recorded: pd.DataFrame) -> pd.DataFrame:
     rows = []
     heading = recorded_in(_known(recorded, f"{found[0].method}: twin"))
     for one in found:
-        places = {**one.layers, "twin": one.twin, "edges": one.edges}
-        if one.shuffled is not None:
-            places["shuffled"] = one.shuffled
-        for layer, value in places.items():
+        others = {"twin": one.twin, "shuffled": one.shuffled, "edges": one.edges}
+        for layer, value in {**one.layers, **others}.items():
             known = _known(recorded, f"{one.method}: {layer}")
             rows.append(
                 {
@@ -181,8 +171,8 @@ def seeing_summary(
         value = 100 * (apart[lower] - apart[upper])
         text = f"small {name}: distance moved, first layer − output (points)"
         rows.append((text, stated(known, sign="+"), written(value, "+.1f")))
-    falls = [fall(one) for one in hidden]
-    value = sum(one.centre - one.border for one in falls) / len(falls)
+    falls = mean_fall(hidden)
+    value = falls.centre - falls.border
     text = "fall of the logit, centre hidden − border hidden"
     rows.append(
         (text, stated(_minus(recorded, "centre", "border"), 2, "+"), written(value, "+.2f"))
