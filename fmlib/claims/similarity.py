@@ -194,9 +194,9 @@ CLAIMS = (
         judge=_orthogonal,
         verdict=Verdict.PARTLY,
         text="In CNN1 the maps of orthogonal kernels are even a little more alike than those of "
-        "kernels as drawn, in CNN2 less alike by a trifle. Random kernels are nearly "
-        "orthogonal to begin with. That orthogonal kernels can have similar maps is a "
-        "matter of proof; the chapter has an example.",
+        "kernels as drawn; in CNN2 the seeds disagree. Random kernels are nearly orthogonal to "
+        "begin with. That orthogonal kernels can have similar maps is a matter of proof; the "
+        "chapter has an example.",
     ),
     Claim(
         id="less-alike",
