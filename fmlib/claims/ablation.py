@@ -90,12 +90,12 @@ def _wider(recorded: Recorded) -> Found:
 def _overfits(recorded: Recorded) -> Found:
     both: Variant = "3, 4, 5 widened, 6, 7 doubled"
     gap = _over(recorded, both, "3, 4, 5 widened", "gap")
-    test = _over(recorded, "3, 4, 5 widened", both, "test_accuracy")
+    test = _over(recorded, both, "3, 4, 5 widened", "test_accuracy")
     measured = [
         Measured("gap of train and test accuracy, both enlarged − 3, 4, 5 alone (points)", gap),
-        Measured("test accuracy, 3, 4, 5 widened − both enlarged (points)", test),
+        Measured("test accuracy, both enlarged − 3, 4, 5 alone (points)", test),
     ]
-    return in_all([holds(gap), holds(test)]), measured
+    return in_all([holds(gap), holds(test.negated if test else None)]), measured
 
 
 def _mean(
@@ -215,7 +215,7 @@ CLAIMS = (
         id="linear-layers",
         words="Without both hidden linear layers, which hold most of the parameters, the error "
         "rises only slightly.",
-        measure="points, without layers 6 and 7 − full network",
+        measure="points of test accuracy, without layers 6 and 7 − full network",
         where="masum2022, VIII-B",
         chapter="ablation_and_transfer",
         target="fig-ablation-recorded",
@@ -230,7 +230,7 @@ CLAIMS = (
     Claim(
         id="middle-convolutions",
         words="Without two middle convolutions the error rises only slightly.",
-        measure="points, without layers 3 and 4 − full network",
+        measure="points of test accuracy, without layers 3 and 4 − full network",
         where="masum2022, VIII-B",
         chapter="ablation_and_transfer",
         target="fig-ablation-recorded",
@@ -243,8 +243,8 @@ CLAIMS = (
     Claim(
         id="depth",
         words="Without both, the network is far worse: its depth is what matters.",
-        measure="points, full network − without layers 3, 4, 6, 7; control: the worse of those "
-        "without two − without four",
+        measure="points of test accuracy, full network − without layers 3, 4, 6, 7; control: the "
+        "worse of those without two − without four",
         where="masum2022, VIII-B",
         chapter="ablation_and_transfer",
         target="fig-ablation-recorded",
@@ -258,7 +258,7 @@ CLAIMS = (
     Claim(
         id="linear-width",
         words="The size of the hidden linear layers makes little difference.",
-        measure="points, layers 6 and 7 of another size − full network",
+        measure="points of test accuracy, layers 6 and 7 of another size − full network",
         where="masum2022, VIII-B",
         chapter="ablation_and_transfer",
         target="fig-ablation-recorded",
@@ -272,7 +272,7 @@ CLAIMS = (
     Claim(
         id="wider-convolutions",
         words="Larger middle convolutions bring a useful gain.",
-        measure="points, layers 3, 4, 5 widened − full network",
+        measure="points of test accuracy, layers 3, 4, 5 widened − full network",
         where="masum2022, VIII-B",
         chapter="ablation_and_transfer",
         target="fig-ablation-recorded",
@@ -293,9 +293,9 @@ CLAIMS = (
         "accuracy, and lowers the test accuracy.",
         judge=_overfits,
         verdict=Verdict.PARTLY,
-        text="Accuracy falls, but not by over-fitting: that of training falls along, and the gap "
-        "does not widen. The largest network is harder to train; with one seed of five it never "
-        "left chance.",
+        text="Accuracy is lower, above all because one seed of five never left chance. The gap of "
+        "training and test does not widen: the largest network is harder to train, and does not "
+        "over-fit more.",
     ),
     Claim(
         id="few-examples",

@@ -82,9 +82,17 @@ def ablation(found: Mapping[Variant, Trained], random: float, chance: float) -> 
     _networks_axis(ax, list(found))
 
 
+LEAST_SHOWN = 60.0
+"""Percent at which the axis of recorded accuracies begins."""
+
+
 def recorded_ablation(recorded: pd.DataFrame) -> None:
-    """The same, recorded: means over seeds with their 95 % intervals, and a point per seed."""
+    """The same, recorded: means over seeds with their 95 % intervals, and a point per seed.
+
+    The axis leaves out networks at chance; their accuracy is written where they would be.
+    """
     ax = panel_row(1, 5.2)[0]
+    ax.set_xlim(LEAST_SHOWN, 92)
     rows = recorded[recorded["way"] == "recipe"]
     known: evidence.Outcomes = {}
     for place, variant in enumerate(VARIANTS):
@@ -92,6 +100,10 @@ def recorded_ablation(recorded: pd.DataFrame) -> None:
             known = evidence.by_seed(rows, f"{kind}_accuracy", variant=variant)
             apart = -0.12 if kind == "train" else 0.12
             mean_and_interval(ax, place + apart, known, kind, 0.15, turn=-1)
+            outside = {f"{one:.1f} %" for one in known.values() if one < LEAST_SHOWN}
+            if outside and kind == "test":
+                ax.annotate(f"◂ {', '.join(sorted(outside))}", (LEAST_SHOWN, place + apart),
+                            (3, -11), textcoords="offset points", fontsize=8)  # fmt: skip
             if place == 0:
                 ax.plot(
                     [], [], ls="none", label=f"{NAMES[kind]}, {seed_count(known)}", **look(kind, 7)
@@ -197,8 +209,8 @@ def closest(found: Sequence[Shared], count: int = 5) -> None:
     rows = image_grid(2 * len(found), count, 2.6 * len(found))
     for number, one in enumerate(found):
         upper, lower = rows[2 * number : 2 * number + 2]
-        upper[0].set_ylabel(wrapped(f"{one.name}: test", 16), fontsize=8)
-        lower[0].set_ylabel("training", fontsize=8)
+        upper[0].set_ylabel("test", fontsize=8)
+        lower[0].set_ylabel(wrapped(f"training: {one.name}", 16), fontsize=8)
         for above, below, (test, train) in zip(upper, lower, one.closest(count), strict=True):
             show_image(above, one.images[test])
             show_image(below, one.others[train])

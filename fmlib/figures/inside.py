@@ -182,10 +182,12 @@ def combinations(found: Combinations) -> None:
     ):
         single, several = (100 * getattr(found, name).numpy() for name in names)
         ax.hlines(places, single, several, color="0.8", lw=2)
-        ax.plot(single, places, "o", color=COLOURS[7], ms=6, label="best unit")
-        ax.plot(several, places, "D", color=COLOURS[4], ms=6, label="combination")
+        ax.plot(single, places, "o", color=COLOURS[7], ms=7, label="best unit")
+        ax.plot(several, places, "D", color=COLOURS[4], ms=4.5, label="combination")
         ax.set_xlabel("IoU on new images (%)")
         ax.set_title(cut, fontsize=10)
-        ax.set_xlim(left=0)
+    most = max(ax.get_xlim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_xlim(-0.02 * most, most)
     axes[0].set_yticks(places, [concept.name for concept in found.concepts], fontsize=9)
     legend_below(axes[0])

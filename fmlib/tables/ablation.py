@@ -243,11 +243,11 @@ def transfer(found: Transferred, recorded: pd.DataFrame, name: str) -> pd.DataFr
     for (kind, layer), values in live.items():
         row = {"Softmax on": SOFTMAX_NAMES[kind].format(layer)}
         for size in found.sizes:
-            head = f"{heading}: {size} a class (%)" if size == first else f"{size} (%)"
+            head = f"{size} a class (%)"
+            head = f"{heading}: {head}" if size == first else f"Recorded: {head}"
             row[head] = interval(_transfer_of(recorded, name, kind, layer, size))
         for size, value in zip(found.sizes, values, strict=True):
-            head = f"This run: {size} a class (%)" if size == first else f"{size} a class (%)"
-            row[head] = f"{value:.1f}"
+            row[f"This run: {size} a class (%)"] = f"{value:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
