@@ -3,11 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser
 
 from tests import browsing, website
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """Close what a test has drawn, so that the next one finds no figure."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

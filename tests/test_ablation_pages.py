@@ -10,6 +10,7 @@ import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 from fmlib import evidence, figures, published, tables
 from fmlib.experiments.ablation import VARIANTS, Random, Trained, Variant
@@ -185,8 +186,8 @@ def test_transfer_by_layer_and_number_of_images(records: Path) -> None:
     """Recorded are 5 and 200 images of a class; live 5 and 20."""
     table = tables.transfer(MOVED, evidence.transfers(records), "cifar10-to-cifar10")
     assert list(table) == [
-        *("Softmax on", "Recorded, n = 2: 5 a class (%)", "20 (%)"),
-        *("This run: 5 a class (%)", "20 a class (%)"),
+        *("Softmax on", "Recorded, n = 2: 5 a class (%)", "Recorded: 20 a class (%)"),
+        *("This run: 5 a class (%)", "This run: 20 a class (%)"),
     ]
     assert named(table)["act7"] == ["70.5 (70.0 to 71.0)", DASH, "45.0", "48.0"]
     assert named(table)["pool1, untrained"] == ["40.5 (40.0 to 41.0)", DASH, "42.0", "58.0"]
@@ -290,6 +291,18 @@ def test_recorded_networks_stand_in_their_order(records: Path) -> None:
     [ax] = draw(lambda: figures.recorded_ablation(evidence.ablation(records)))
     assert len(ax.get_yticklabels()) == len(VARIANTS)
     assert labels([ax])[:2] == ["training images, n = 2", "test images, n = 2"]
+    assert ax.get_xlim()[0] == 60
+    assert [text.get_text() for text in ax.texts] == []
+
+
+def test_a_network_at_chance_is_named_where_the_axis_ends(tmp_path: Path) -> None:
+    made = [recorded.ablation(0), recorded.ablation(0, "no 7", 25.0, 25.0)]
+    recorded.write_all(made, tmp_path)
+    [ax] = draw(lambda: figures.recorded_ablation(evidence.ablation(tmp_path)))
+    [text] = ax.texts
+    assert isinstance(text, Annotation)
+    assert text.get_text() == "◂ 25.0 %"
+    assert text.xy == (60, list(VARIANTS).index("no 7") + 0.12)
 
 
 def test_learning_rates_are_drawn_by_epoch(records: Path) -> None:
@@ -330,7 +343,8 @@ def test_recorded_layers_begin_with_pixels(records: Path) -> None:
 def test_closest_pairs_stand_above_each_other() -> None:
     axes = draw(lambda: figures.closest(shared(), count=2))
     assert [ax.get_title() for ax in axes[:2]] == ["0.960", "0.910"]
-    assert axes[0].get_ylabel().replace("\n", " ") == "CIFAR-10, four classes: test"
+    assert axes[0].get_ylabel() == "test"
+    assert axes[2].get_ylabel().replace("\n", " ") == "training: CIFAR-10, four classes"
     one = shared()[0]
     above = np.asarray(axes[0].images[0].get_array())
     assert np.allclose(above, one.images[1].permute(1, 2, 0).numpy())

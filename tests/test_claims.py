@@ -925,7 +925,7 @@ def test_numbers_behind_claims_on_layers_and_transfer(tmp_path: Path) -> None:
     }
     assert other["linear-width"] == [-1, None]
     assert other["wider-convolutions"] == [2]
-    assert other["enlarging-both"] == [5, 1]  # gaps of 13 and 8
+    assert other["enlarging-both"] == [5, -1]  # gaps of 13 and 8
 
 
 def test_a_range_over_cases_stands_in_the_short_table(tmp_path: Path) -> None:
