@@ -155,7 +155,7 @@ SPECS = (
         cases.book,
         wanted=1.0,
         bound="≤ 75 s a chapter",
-        pairs=1,
+        pairs=MINUTES,
         in_short=False,
     ),
     Spec(

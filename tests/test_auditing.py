@@ -481,6 +481,7 @@ def test_a_run_that_fails_is_shown(
         raise ValueError("of [bold]")
 
     monkeypatch.setattr(TinyRun, "run", fail)
+    monkeypatch.setenv("COLUMNS", "120")  # so that no cell of the table is broken
     assert audit(results, "first-seed-0-*") == 1
     assert "ValueError: of [bold]" in capsys.readouterr().out
 
