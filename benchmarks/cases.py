@@ -414,7 +414,8 @@ def embedding(sizes: Sizes) -> Case:
 
 
 def book(sizes: Sizes) -> Case:
-    """All chapters run anew, two at once with one thread each, against 75 seconds for each."""
+    """The first paper's chapters run anew, two at once, one thread each, against five minutes."""
+    names = list(chapters.CHAPTERS)[:4]
 
     def run(chapter: str, folder: str) -> None:
         out = f"{folder}/{chapter}.ipynb"
@@ -424,12 +425,12 @@ def book(sizes: Sizes) -> Case:
 
     def run_all() -> None:
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda chapter: run(chapter, folder), chapters.CHAPTERS))
+            list(pool.map(lambda chapter: run(chapter, folder), names))
 
     return Case(
         timed(run_all),
-        limit(75 * len(chapters.CHAPTERS)),
-        lambda: Verdict(f"{len(chapters.CHAPTERS)} chapters at `quick`; {os.cpu_count()} cores."),
+        limit(5 * 60),
+        lambda: Verdict(f"{len(names)} chapters at `quick`; {os.cpu_count()} cores."),
     )
 
 

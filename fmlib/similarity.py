@@ -255,7 +255,7 @@ class Decomposition(NamedTuple):
 
     @property
     def scale_free(self) -> float:
-        """The loss without what norms account for: about 1 for random kernels."""
+        """The loss without what norms account for, about 1 for random kernels."""
         return self.loss / self.norms if self.norms else 0.0
 
 
