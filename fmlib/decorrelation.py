@@ -13,8 +13,8 @@ from fmlib.similarity import convolutions
 def soft_orthogonality(weight: Tensor) -> Tensor:
     """Squared distance of the filters' cosines from those of orthogonal ones (Bansal et al. 2018).
 
-    It is ‖W Wᵀ - I‖² with each filter (channels, height, width) as a row of norm 1 of W, so that norms
-    do not count.  Takes weights (filters, channels, height, width) and returns a number.
+    It is ‖W Wᵀ - I‖² with each filter (channels, height, width) as a row of norm 1 of W, so that
+    norms do not count.  Takes weights (filters, channels, height, width) and returns a number.
     """
     rows = F.normalize(weight.flatten(1), dim=1)  # (filters, channels h w)
     return (rows @ rows.T - torch.eye(len(rows)).to(rows)).square().sum()
