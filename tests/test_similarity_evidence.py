@@ -139,11 +139,11 @@ def test_decomposition_shows_medians_beside_this_run(known: pd.DataFrame) -> Non
 def test_measures_of_a_network(known: pd.DataFrame) -> None:
     table = tables.recorded_measures(known, "base_cnn", "begun", ("baseline", "initialized"))
     assert table.to_numpy().tolist() == [
-        ["baseline", "2", "2", "1", "1", "0.0200", "0.400", "10.0", "2"],
-        ["initialization", "0.02", "0.1", "0.2", "1", "0.0200", "0.500", "10.0", "2"],
+        ["baseline", "2", "2", "1", "1", "0.0200", "0.400", "0.200", "10.0", "2"],
+        ["initialization", "0.02", "0.1", "0.2", "1", "0.0200", "0.500", "0.250", "10.0", "2"],
     ]
     empty = tables.recorded_measures(evidence.similarity(NOWHERE), "base_cnn", "begun", ["unit"])
-    assert empty.iloc[0].tolist()[1:-1] == [DASH] * 7
+    assert empty.iloc[0].tolist()[1:-1] == [DASH] * 8
 
 
 def test_accuracy_by_condition(known: pd.DataFrame) -> None:

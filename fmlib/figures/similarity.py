@@ -30,7 +30,7 @@ from fmlib.figures.style import (
 
 SHALLOW = {"base_cnn": "CNN1 (MNIST)", "compact_cnn": "CNN2 (CIFAR-10)"}
 """The two shallow networks."""
-STEP_NAMES: dict[Steps, str] = {"sgd": "no momentum", "momentum": "momentum 0.9", "adam": "Adam"}
+STEP_NAMES: dict[Steps, str] = {"sgd": "none", "momentum": "0.9", "adam": "Adam"}
 
 
 def _about_zero(ax: Axes, values: Tensor) -> None:
@@ -139,7 +139,7 @@ def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
 
 def _training_axes(loss: Axes, accuracy: Axes, name: str) -> None:
     scale = "log" if np.isfinite(loss.dataLim.y1) else "linear"  # without a number there is none
-    loss.set(yscale=scale, ylabel="classification loss", title=name)
+    loss.set(yscale=scale, ylabel="classification loss (log)", title=name)
     if scale == "log":
         loss.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
         loss.yaxis.set_minor_locator(NullLocator())
@@ -218,7 +218,7 @@ def recorded_smaller(recorded: pd.DataFrame) -> None:
     right.set_xticks(range(len(STEP_NAMES)), [wrapped(n, 9) for n in STEP_NAMES.values()])
     right.set_xlim(-0.5, len(STEP_NAMES) - 0.5)
     right.tick_params(axis="x", labelsize=8)
-    right.set_ylabel("gain over the baseline (points)")
+    right.set(xlabel="momentum, or Adam", ylabel="gain over the baseline (points)")
     legend_below(middle)
 
 

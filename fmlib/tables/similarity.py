@@ -61,10 +61,11 @@ MEASURE_NAMES = {
     "complete": "All pairs",
     "kernel_cosine": "Kernels",
     "maps": "Maps",
+    "activations": "after ReLU",
     "dead": "Dead (%)",
 }
 """What is measured of a network, for headings."""
-_FORMS = {"dead": ".1f", "maps": ".3f", "kernel_cosine": ".4f"}
+_FORMS = {"dead": ".1f", "maps": ".3f", "activations": ".3f", "kernel_cosine": ".4f"}
 
 
 def recorded_measures(
