@@ -214,8 +214,8 @@ CLAIMS = (
         "more alike: kernels shrink, and the bias has more to say in what a map shows. In CNN2 the "
         "difference is open. Only neighbours are compared, and each channel only with "
         "itself. The form that compares all pairs of kernels and of channels, at fixed "
-        "norms, halves the cosine of maps before ReLU in both networks, and hardly changes that "
-        "after it.",
+        "norms, halves the cosine of maps before ReLU in both networks, and lowers that after it "
+        "hardly or not at all.",
     ),
     Claim(
         id="similarity-accuracy",
