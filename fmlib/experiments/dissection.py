@@ -1,6 +1,7 @@
 """Chapter 07, second half: units and concepts (masum2022, III-C), and the chapter's settings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
@@ -8,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field
 from torch import Tensor, nn
 
-from fmlib import models
+from fmlib import data, models
 from fmlib.data import SHOWN_CLASSES
 from fmlib.experiments.common import Count, Result, RunConfig, Settings, setting
 from fmlib.experiments.feature_evolution import Epochs
@@ -16,7 +17,13 @@ from fmlib.experiments.inversion import Inverting, State, states
 from fmlib.experiments.looks import Looking, train
 from fmlib.models import ModelName
 from fmlib.visualization.broden import BrodenImages
-from fmlib.visualization.concepts import SIDE, Concept, ConceptImages, LabelledImages
+from fmlib.visualization.concepts import (
+    SIDE,
+    Concept,
+    ConceptImages,
+    Labelled,
+    LabelledImages,
+)
 from fmlib.visualization.dissection import CUSTOMARY, Dissection, dissect, masks
 from fmlib.visualization.net2vec import Combinations, combine
 
@@ -37,6 +44,23 @@ AtLeastTwenty = Annotated[int, Field(ge=SMALL_BATCH)]
 """Each image is paired with 19 others."""
 
 
+@dataclass(frozen=True)
+class Grey:
+    """Labelled images (N, 3, H, W) as (N, 1, H, W): the mean of the colours."""
+
+    coloured: LabelledImages
+
+    @property
+    def concepts(self) -> Sequence[Concept]:
+        """All concepts that the labels can name."""
+        return self.coloured.concepts
+
+    def __iter__(self) -> Iterator[Labelled]:
+        """The batches, the same ones each time."""
+        for images, labels in self.coloured:
+            yield Labelled(images.mean(dim=1, keepdim=True), labels)
+
+
 class Dissecting(Looking):
     """What dissection needs, in the chapter and in recorded runs."""
 
@@ -45,13 +69,21 @@ class Dissecting(Looking):
     n_combined: Count
 
     def labelled(self, count: int, seed: int, split: str | None = None) -> LabelledImages:
-        """Labelled images in this arithmetic: generated, or those of a folder."""
+        """Labelled images in this arithmetic, as seen: generated, or those of a folder."""
         dtype, _ = self.arithmetic
+        found: LabelledImages
         if self.concepts == GENERATED:
             block = ceil(count / ceil(count / BATCH))  # so that no batch is much smaller
-            return ConceptImages(count, seed, SIDE, block, dtype)
-        folder = Path(self.concepts.removeprefix(BRODEN_PREFIX)).expanduser()
-        return BrodenImages(folder, split, count=count, dtype=dtype)
+            found = ConceptImages(count, seed, SIDE, block, dtype)
+        else:
+            folder = Path(self.concepts.removeprefix(BRODEN_PREFIX)).expanduser()
+            found = BrodenImages(folder, split, count=count, dtype=dtype)
+        return self.as_seen(found)
+
+    def as_seen(self, images: LabelledImages) -> LabelledImages:
+        """Labelled images in as many channels as those of the dataset."""
+        channels, *_ = data.load(self.dataset, 1, 1).image_shape
+        return Grey(images) if channels == 1 else images
 
 
 class InversionSettings(Settings, Inverting, Dissecting):
@@ -118,11 +150,6 @@ class InversionSettings(Settings, Inverting, Dissecting):
         if self.concepts != GENERATED and not self.concepts.startswith(BRODEN_PREFIX):
             raise ValueError(
                 f"concepts is {self.concepts!r}; choose generated or broden:PATH with the folder"
-            )
-        if self.concepts == GENERATED and dataset.image_shape[0] != 3:
-            raise ValueError(
-                f"images of {self.dataset} have {dataset.image_shape[0]} channel, but those of the "
-                "concepts three; choose a dataset in colour"
             )
         self.labelled(self.n_concepts, self.seed)  # a folder is looked into
         return self
@@ -196,7 +223,7 @@ def chance(
     found = []
     for size in sizes:
         images = ConceptImages(size, seed, SIDE, SMALL_BATCH, dtype)
-        one = dissect(model, layer, images)
+        one = dissect(model, layer, settings.as_seen(images))
         found.append(Chance(size, one.best.mean().item(), *_shuffled(one)))
     return found
 
