@@ -244,6 +244,16 @@ def test_trainings_are_drawn_by_epoch(path: Path) -> None:
     ]
 
 
+def test_resnet_is_drawn_by_width(path: Path) -> None:
+    figures.resnet_training(evidence.resnet_by_epoch(path))
+    drawn = axes()
+    assert [ax.get_title() for ax in drawn] == ["width 8", "", "width 16", ""]
+    assert [ax.get_ylabel() for ax in drawn[::-1]][::2] == ["test accuracy (%)"] * 2
+    means = [np.asarray(line.get_ydata()).tolist() for line in drawn[1].lines]
+    assert means == [[50, 60, 60], [50, 60, 61.5]]
+    assert [len(np.asarray(line.get_ydata())) for line in drawn[3].lines] == [0, 0]
+
+
 def test_recorded_gains_and_further_numbers(known: pd.DataFrame) -> None:
     figures.recorded_gains(known, {"accuracy": "points"})
     left, right = axes()
@@ -265,4 +275,5 @@ def test_without_records_nothing_fails() -> None:
     figures.recorded_gains(nothing, {"accuracy": "points"})
     figures.recorded_smaller(nothing)
     figures.recorded_training(evidence.similarity_by_epoch(NOWHERE), ("baseline",))
+    figures.resnet_training(evidence.resnet_by_epoch(NOWHERE))
     assert axes()

@@ -2,6 +2,7 @@
 
 from fmlib.claims.judging import CONTROLLED, SLIGHT, Claim, Found, Measured, Recorded, negative
 from fmlib.evidence.similarity import EARLY
+from fmlib.experiments.similarity import RESNET_WIDTHS
 from fmlib.stats import Estimate, paired
 from fmlib.verdicts import Verdict, beyond, holds, in_all, in_any
 
@@ -165,7 +166,7 @@ def _momentum(recorded: Recorded) -> Found:
 
 def _resnet(recorded: Recorded) -> Found:
     measured, verdicts = [], []
-    for width in (8.0, 16.0):
+    for width in RESNET_WIDTHS:
         numbers = (
             recorded.by_seed(
                 recorded.resnet, "value", quantity="accuracy", condition=condition, width=width
@@ -174,7 +175,7 @@ def _resnet(recorded: Recorded) -> Found:
         )
         effect = paired(*numbers)
         verdicts.append(holds(effect))
-        text = f"test accuracy of ResNet18, width {width:g}: I = 500 − baseline (points)"
+        text = f"test accuracy of ResNet18, width {width}: I = 500 − baseline (points)"
         measured.append(Measured(text, effect))
     return in_all(verdicts), measured
 

@@ -65,6 +65,7 @@ from fmlib.evidence.seeing import (
     seen_by_epoch,
 )
 from fmlib.evidence.similarity import (
+    resnet_by_epoch,
     resnet_similarity,
     similar_caches,
     similarity,
@@ -127,6 +128,7 @@ __all__ = [
     "overlaps",
     "photographs",
     "readings",
+    "resnet_by_epoch",
     "resnet_similarity",
     "robustness",
     "rules",

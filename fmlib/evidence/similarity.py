@@ -81,10 +81,17 @@ def _measured(found: Measures) -> dict[str, float]:
     }
 
 
-def similarity_by_epoch(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+def similarity_by_epoch(
+    results: Path = RESULTS, device: str = "cpu", name: str = NAME
+) -> pd.DataFrame:
     """A row per epoch from 1: classification loss, accuracies, Convolutional Similarity."""
     columns = f"{' '.join(KEYS)} epoch loss train_accuracy test_accuracy similarity"
-    return table_of(NAME, _epochs, columns, results, device, 0)
+    return table_of(name, _epochs, columns, results, device, 0)
+
+
+def resnet_by_epoch(results: Path = RESULTS, device: str = "cpu") -> pd.DataFrame:
+    """As `similarity_by_epoch`, of ResNet18."""
+    return similarity_by_epoch(results, device, LARGE)
 
 
 def _epochs(record: Record[SimilarityRun, Course]) -> Rows:

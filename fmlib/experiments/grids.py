@@ -47,6 +47,7 @@ from fmlib.experiments.similarity import (
     CACHED,
     COLOUR_RATE,
     PUBLISHED,
+    RESNET_WIDTHS,
     Cached,
     CachedRun,
     ResNetRun,
@@ -416,7 +417,9 @@ def resnet_similarity_grid() -> list[RunConfig]:
     """belmekki2024: ResNet18 of small width, with and without initialization."""
     return [
         ResNetRun(condition=condition, width=width, seed=seed)
-        for seed, width, condition in product(range(SEEDS_OF_LONG_RUNS), (8, 16), PUBLISHED[:2])
+        for seed, width, condition in product(
+            range(SEEDS_OF_LONG_RUNS), RESNET_WIDTHS, PUBLISHED[:2]
+        )
     ]
 
 

@@ -210,6 +210,10 @@ class SimilarityRun(RunConfig, Similar):
         return train(self, self.load(), self.condition, self.seed, self.steps, **options)
 
 
+RESNET_WIDTHS = (8, 16)
+"""Maps of the first layer of ResNet18 in the recorded runs; the network as published has 64."""
+
+
 class ResNetRun(SimilarityRun):
     """One recorded training of ResNet18, as released but for width, epochs and learning rate.
 

@@ -99,6 +99,7 @@ from fmlib.figures.similarity import (
     recorded_gains,
     recorded_smaller,
     recorded_training,
+    resnet_training,
     shallow_training,
     similarity_curves,
 )
@@ -189,6 +190,7 @@ __all__ = [
     "recorded_transfer",
     "recorded_way_differences",
     "recorded_ways_by_epoch",
+    "resnet_training",
     "robustness",
     "sanity",
     "seen_by_epoch",

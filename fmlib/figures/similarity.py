@@ -13,6 +13,7 @@ from torch import Tensor
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Chain, Example, Study
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Steps
+from fmlib.experiments.similarity import RESNET_WIDTHS
 from fmlib.figures.style import (
     COLOURS,
     NAMES,
@@ -58,7 +59,10 @@ def one_dimensional(studies: Sequence[Study], found: Chain) -> None:
     """The released one-dimensional studies: pairs of kernels, and a chain of four."""
     left, right = panel_row(2, 3.4)
     names = [f"{what}\n{when}" for what in ("kernels", "maps") for when in ("before", "after")]
-    for number, study in enumerate(studies):
+    orthogonal, dissimilar, plain = (
+        PALETTE[name] for name in ("orthogonal", "initialized", "shrunk")
+    )
+    for number, (study, colour) in enumerate(zip(studies, (orthogonal, dissimilar), strict=True)):
         values = [*study.kernels, *study.maps]
         places = np.arange(len(values)) + 0.36 * (number - 0.5)
         boxes = left.boxplot(
@@ -70,17 +74,17 @@ def one_dimensional(studies: Sequence[Study], found: Chain) -> None:
             medianprops={"color": "black"},
         )
         for box in boxes["boxes"]:
-            box.set_facecolor(COLOURS[3 * number])
-        left.plot([], [], "s", color=COLOURS[3 * number], label=f"{study.minimized} minimized")
+            box.set_facecolor(colour)
+        left.plot([], [], "s", color=colour, label=f"{study.minimized} minimized")
     left.set_xticks(range(len(names)), names, fontsize=9)
     left.set(ylabel="|cosine|", ylim=(-0.02, 1.04))
     for place, (before, after) in enumerate(zip(found.before, found.after, strict=True)):
-        colour = COLOURS[0 if found.adjacent[place] else 7]
+        colour = dissimilar if found.adjacent[place] else plain
         right.bar(place, after, color=colour, width=0.7)
         right.plot([place - 0.35, place + 0.35], [before, before], color="black", lw=1.5)
         right.text(place, after + 0.02, f"{after:.2f}", ha="center", fontsize=8)
-    for adjacent, name in ((0, "neighbours, compared"), (7, "not compared")):
-        right.plot([], [], "s", color=COLOURS[adjacent], label=name)
+    for colour, name in ((dissimilar, "neighbours, compared"), (plain, "not compared")):
+        right.plot([], [], "s", color=colour, label=name)
     right.plot([], [], color="black", label="before")
     right.set_xticks(range(len(found.pairs)), [f"{i + 1}, {j + 1}" for i, j in found.pairs])
     right.set_xlabel("kernels of the chain")
@@ -137,32 +141,49 @@ def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
     legend_below(axes[0][0])
 
 
-def _training_axes(loss: Axes, accuracy: Axes, name: str) -> None:
+def _training_axes(
+    loss: Axes, accuracy: Axes, name: str, text: str = "training accuracy (%)"
+) -> None:
     scale = "log" if np.isfinite(loss.dataLim.y1) else "linear"  # without a number there is none
     loss.set(yscale=scale, ylabel="classification loss (log)", title=name)
     if scale == "log":
-        loss.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5)))
+        bottom, top = loss.get_ylim()
+        subs = (1, 2, 5) if top > 5 * bottom else (1, 1.2, 1.5, 2, 3, 5)
+        loss.yaxis.set_major_locator(LogLocator(subs=subs))
         loss.yaxis.set_minor_locator(NullLocator())
         loss.yaxis.set_major_formatter("{x:g}")
-    accuracy.set(ylabel="training accuracy (%)")
+    accuracy.set(ylabel=text)
     for ax in (loss, accuracy):
         epochs_axis(ax)
 
 
 def recorded_training(recorded: pd.DataFrame, shown: Sequence[Condition]) -> None:
     """The same, recorded: means over seeds and their 95 % intervals."""
-    _, axes = plt.subplots(2, 2, figsize=(WIDTH, 5.4), squeeze=False)
     usual = recorded[
         recorded["steps"].eq("sgd") & recorded["iterations"].eq(500) & recorded["width"].eq(1)
     ]
-    for (loss, accuracy), (network, name) in zip(axes, SHALLOW.items(), strict=True):
+    rows = {name: usual[usual["network"].eq(network)] for network, name in SHALLOW.items()}
+    _recorded_courses(rows, shown, "train_accuracy", "training accuracy (%)")
+
+
+def resnet_training(recorded: pd.DataFrame) -> None:
+    """Fig. 4: classification loss and test accuracy of ResNet18 by epoch, a row per width."""
+    rows = {f"width {width}": recorded[recorded["width"].eq(width)] for width in RESNET_WIDTHS}
+    _recorded_courses(rows, ("baseline", "initialized"), "test_accuracy", "test accuracy (%)")
+
+
+def _recorded_courses(
+    rows: Mapping[str, pd.DataFrame], shown: Sequence[Condition], column: str, text: str
+) -> None:
+    """Classification loss and an accuracy by epoch, each row of panels with its title."""
+    _, axes = plt.subplots(len(rows), 2, figsize=(WIDTH, 2.7 * len(rows)), squeeze=False)
+    for panels, (title, known) in zip(axes, rows.items(), strict=True):
         for condition in shown:
-            rows = usual[usual["network"].eq(network) & usual["condition"].eq(condition)]
-            epochs = sorted(rows["epoch"].unique().tolist())
-            for ax, column in ((loss, "loss"), (accuracy, "train_accuracy")):
-                known = [evidence.by_seed(rows, column, epoch=epoch) for epoch in epochs]
-                band(ax, epochs, known, condition)
-        _training_axes(loss, accuracy, name)
+            own = known[known["condition"].eq(condition)]
+            epochs = sorted(own["epoch"].unique().tolist())
+            for ax, of in zip(panels, ("loss", column), strict=True):
+                band(ax, epochs, [evidence.by_seed(own, of, epoch=e) for e in epochs], condition)
+        _training_axes(panels[0], panels[1], title, text)
     legend_below(axes[0][0], 2)
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Edge
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Measures
-from fmlib.experiments.similarity import Cached
+from fmlib.experiments.similarity import RESNET_WIDTHS, Cached
 from fmlib.tables.cells import (
     difference,
     interval,
@@ -186,7 +186,7 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
 def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
     """ResNet18 by width, with and without initialization; dashes where nothing is recorded."""
     rows = []
-    for width in (8.0, 16.0):
+    for width in RESNET_WIDTHS:
         known = {
             condition: evidence.by_seed(
                 recorded, "value", quantity="accuracy", condition=condition, width=width
@@ -196,7 +196,7 @@ def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
         gain = evidence.differences(known["initialized"], known["baseline"])
         rows.append(
             {
-                "Width": f"{width:g}",
+                "Width": str(width),
                 "Published": "not known",
                 "Recorded: baseline (%)": stated(known["baseline"]),
                 "Recorded: I = 500 (%)": stated(known["initialized"]),
