@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fmlib import models, transfer
 from fmlib.data import SHOWN_CLASSES, Dataset
-from fmlib.experiments.common import Count, Result, RunConfig, Training, parallel
+from fmlib.experiments.common import Count, InputScale, Result, RunConfig, Training, parallel
 from fmlib.models import ModelName, ZfLayers
 from fmlib.recipe import PUBLISHED, SMALL, Recipe, centre, learning_rates, train
 from fmlib.training import History, evaluate
@@ -207,18 +207,23 @@ def duplicates(images: Tensor, others: Tensor, threshold: float = DUPLICATE) -> 
 # --- recorded runs -----------------------------------------------------------------------------
 
 
-class AblationRun(RunConfig, Ablating):
-    """One recorded training of one of the networks; its images are bundled."""
+class RecipeRun(RunConfig, Ablating):
+    """What recorded trainings by the recipe share; their images are bundled."""
 
     dataset: str = SHOWN_CLASSES
     n_train: Count = 3000
     n_test: Count = 2000
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
+    input_scale: InputScale = "standardized"
     network: ModelName = "zf_cnn"
     epochs: Count = 16
     batch_size: Count = 32
     n_validation: Count = 500
     augment: bool = True
+
+
+class AblationRun(RecipeRun):
+    """One recorded training of one of the networks."""
+
     variant: Variant = "full"
     way: Way = "recipe"
 

@@ -4,18 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from fmlib import data, models
-from fmlib.data import SHOWN_CLASSES
-from fmlib.experiments.common import Count, Result, RunConfig, Settings, setting
+from fmlib import data
+from fmlib.experiments.common import Count, Result, setting
 from fmlib.experiments.feature_evolution import Epochs
 from fmlib.experiments.inversion import Inverting, State, states
-from fmlib.experiments.looks import Looking, train
-from fmlib.models import ModelName
+from fmlib.experiments.looks import Looking, LookingRun, LookingSettings, train
 from fmlib.visualization.broden import BrodenImages
 from fmlib.visualization.concepts import (
     SIDE,
@@ -86,31 +84,15 @@ class Dissecting(Looking):
         return Grey(images) if channels == 1 else images
 
 
-class InversionSettings(Settings, Inverting, Dissecting):
+class InversionSettings(LookingSettings, Inverting, Dissecting):
     """Settings of chapter 07."""
 
-    shared: ClassVar = {
-        "n_train": (200, 4000, 8000),
-        "n_test": (100, 1000, 2000),
-        "learning_rate": (1.0, 1.0, 1.0),
-        "input_scale": ("standardized", "standardized", "standardized"),
-    }
-
-    dataset: str = setting(
-        SHOWN_CLASSES, "mnist, fashion-mnist, cifar10, some of its classes or image-folder:PATH"
-    )
-    network: ModelName = setting("compact_cnn", "a network of fmlib.models")
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = setting(
-        ("act1", "act2", "act3"), "layers with maps that are looked at, the first to the last"
-    )
-    epochs: Count = setting(6, "epochs of training", smoke=1, paper=23)
     shown_epochs: Epochs = setting(
         (0, 1, 2, 6),
         "epochs after which layers are inverted; 0 is before training",
         smoke=(0, 1),
         paper=(0, 1, 2, 4, 8, 14, 23),
     )
-    batch_size: Count = setting(50, "images of a step")
     n_inverted: Count = setting(6, "test images that are found again", smoke=2, paper=100)
     steps: Count = setting(150, "gradients of an inversion", smoke=4, paper=400)
     n_decoder: Count = setting(
@@ -130,23 +112,8 @@ class InversionSettings(Settings, Inverting, Dissecting):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = setting(0, "seed of weights, batches and noise")
 
     def check(self) -> Self:
-        """Also refuse layers without maps, epochs that do not fit, and unknown concepts."""
+        """Also refuse unknown concepts."""
         super().check()
-        dataset = self.load()
-        rows = models.layer_table(self.model(dataset, seed=0), dataset.image_shape)
-        possible = [row.name for row in rows if len(row.shape) == 3]
-        for layer in self.layers:
-            if layer not in possible:
-                raise ValueError(
-                    f"layers holds {layer!r}, which has no feature maps; choose of "
-                    f"{', '.join(possible)}"
-                )
-        shown = self.shown_epochs
-        if sorted(set(shown)) != list(shown) or shown[-1] > self.epochs:
-            raise ValueError(
-                f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = "
-                f"{self.epochs}"
-            )
         if self.concepts != GENERATED and not self.concepts.startswith(BRODEN_PREFIX):
             raise ValueError(
                 f"concepts is {self.concepts!r}; choose generated or broden:PATH with the folder"
@@ -236,21 +203,10 @@ def _shuffled(found: Dissection) -> tuple[float, float]:
 # --- recorded runs -----------------------------------------------------------------------------
 
 
-class DissectionRun(RunConfig, Dissecting):
+class DissectionRun(LookingRun, Dissecting):
     """One recorded network whose units are labelled; all images are bundled or generated."""
 
-    dataset: str = SHOWN_CLASSES
-    n_train: Count = 4000
-    n_test: Count = 2000
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
-    network: ModelName = "compact_cnn"
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = (
-        *("act1", "act2", "act3"),
-    )
-    epochs: Count = 23
     shown_epochs: Epochs = (0, 23)
-    batch_size: Count = 50
     concepts: str = GENERATED
     n_concepts: AtLeastTwenty = 10_000
     n_combined: Count = 1000

@@ -12,7 +12,9 @@ from fmlib import data, models
 from fmlib.data import OTHER_CLASSES, SHOWN_CLASSES, Dataset
 from fmlib.experiments.common import (
     Count,
+    InputScale,
     OwnNetwork,
+    Rate,
     Result,
     RunConfig,
     Settings,
@@ -131,7 +133,7 @@ class EvolutionSettings(Settings, Evolving):
     def check(self) -> Self:
         """Also refuse courses that the datasets do not allow."""
         super().check()
-        _check_shown(self)
+        check_shown_epochs(self.shown_epochs, self.epochs)
         dataset = self.load()
         if {"pretrained", "frozen"} & set(self.courses):
             _check_pretraining(self, dataset)
@@ -140,12 +142,11 @@ class EvolutionSettings(Settings, Evolving):
         return self
 
 
-def _check_shown(settings: Evolving) -> None:
-    shown = settings.shown_epochs
-    if sorted(set(shown)) != list(shown) or shown[-1] > settings.epochs:
+def check_shown_epochs(shown: Sequence[int], epochs: int) -> None:
+    """Refuse epochs that are out of order, or after the last one."""
+    if sorted(set(shown)) != list(shown) or shown[-1] > epochs:
         raise ValueError(
-            f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = "
-            f"{settings.epochs}"
+            f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = {epochs}"
         )
 
 
@@ -451,8 +452,8 @@ class EvolutionRun(RunConfig, Evolving):
     dataset: str = SHOWN_CLASSES
     n_train: Count = 4000
     n_test: Count = 2000
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
+    learning_rate: Rate = 1.0
+    input_scale: InputScale = "standardized"
     network: ModelName = "compact_cnn"
     course: Course
     pretraining: str = OTHER_CLASSES

@@ -1,17 +1,15 @@
 """Chapter 07, first half: images found again from a layer's features (masum2022, III-B)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from pydantic import Field
 from torch import Tensor, nn
 
-from fmlib.data import SHOWN_CLASSES
-from fmlib.experiments.common import Count, Result, RunConfig
+from fmlib.experiments.common import Count, Result
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.looks import Looking, Network, as_sequential, train
+from fmlib.experiments.looks import Looking, LookingRun, Network, as_sequential, train
 from fmlib.features import feature_maps
-from fmlib.models import ModelName, class_layer
+from fmlib.models import class_layer
 from fmlib.visualization.inversion import (
     InversionConfig,
     invert,
@@ -166,21 +164,10 @@ def by_epoch(
 # --- recorded runs -----------------------------------------------------------------------------
 
 
-class InversionRun(RunConfig, Inverting):
+class InversionRun(LookingRun, Inverting):
     """One recorded network whose layers are inverted in both ways; its images are bundled."""
 
-    dataset: str = SHOWN_CLASSES
-    n_train: Count = 4000
-    n_test: Count = 2000
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
-    network: ModelName = "compact_cnn"
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = (
-        *("act1", "act2", "act3"),
-    )
-    epochs: Count = 23
     shown_epochs: Epochs = (0, 2, 23)
-    batch_size: Count = 50
     n_inverted: Count = 24
     steps: Count = 400
     n_decoder: Count = 4000

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fmlib import models
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Result, RunConfig
+from fmlib.experiments.common import Count, InputScale, Rate, Result, RunConfig
 from fmlib.experiments.feature_evolution import LARGE, Epochs
 from fmlib.models import LargeName
 from fmlib.training import TrainConfig, fit
@@ -39,8 +39,8 @@ class PicturesRun(RunConfig):
     dataset: str = "image-folder:natural4"
     n_train: Count = 600
     n_test: Count = 200
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
+    learning_rate: Rate = 3e-4
+    input_scale: InputScale = "standardized"
     network: LargeName = "squeezenet"
     start: Start
     epochs: Annotated[int, Field(ge=0)] = 20

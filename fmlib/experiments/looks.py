@@ -1,18 +1,26 @@
 """What is looked at in a network: its maps, how they came about, whether to believe them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmlib.data import Dataset
-from fmlib.experiments.common import Count, OwnNetwork
-from fmlib.experiments.feature_evolution import Epochs
+from fmlib.data import SHOWN_CLASSES, Dataset
+from fmlib.experiments.common import (
+    Count,
+    InputScale,
+    OwnNetwork,
+    Rate,
+    RunConfig,
+    Settings,
+    setting,
+)
+from fmlib.experiments.feature_evolution import Epochs, check_shown_epochs
 from fmlib.features import feature_maps
-from fmlib.models import class_layer
+from fmlib.models import ModelName, class_layer, layer_table
 from fmlib.training import History, fit, predict
 from fmlib.visualization import invariance, saliency, sanity
 from fmlib.visualization.deconvnet import project
@@ -26,6 +34,8 @@ from fmlib.visualization.top_activations import (
     top_projections,
 )
 from fmlib.visualization.units import Unit
+
+Layers = Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
 
 SNAPSHOT_BYTES = 2**30
 TOP = 9
@@ -47,10 +57,60 @@ SMALL_MOVES: dict[Transformation, tuple[float, ...]] = {
 class Looking(OwnNetwork):
     """What trains a network whose layers are looked at."""
 
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)]
+    layers: Layers
     epochs: Count
     shown_epochs: Epochs
     batch_size: Count
+
+
+class LookingSettings(Settings, Looking):
+    """Settings that chapters 06 and 07 share."""
+
+    shared: ClassVar = {
+        "n_train": (200, 4000, 8000),
+        "n_test": (100, 1000, 2000),
+        "learning_rate": (1.0, 1.0, 1.0),
+        "input_scale": ("standardized", "standardized", "standardized"),
+    }
+
+    dataset: str = setting(
+        SHOWN_CLASSES, "mnist, fashion-mnist, cifar10, some of its classes or image-folder:PATH"
+    )
+    network: ModelName = setting("compact_cnn", "a network of fmlib.models")
+    layers: Layers = setting(
+        ("act1", "act2", "act3"), "layers with maps that are looked at, the first to the last"
+    )
+    epochs: Count = setting(6, "epochs of training", smoke=1, paper=23)
+    batch_size: Count = setting(50, "images of a step")
+
+    def check(self) -> Self:
+        """Also refuse layers without maps, and epochs that do not fit."""
+        super().check()
+        dataset = self.load()
+        rows = layer_table(self.model(dataset, seed=0), dataset.image_shape)
+        possible = [row.name for row in rows if len(row.shape) == 3]
+        for layer in self.layers:
+            if layer not in possible:
+                raise ValueError(
+                    f"layers holds {layer!r}, which has no feature maps; choose of "
+                    f"{', '.join(possible)}"
+                )
+        check_shown_epochs(self.shown_epochs, self.epochs)
+        return self
+
+
+class LookingRun(RunConfig, Looking):
+    """What recorded networks of these chapters share; their images are bundled."""
+
+    dataset: str = SHOWN_CLASSES
+    n_train: Count = 4000
+    n_test: Count = 2000
+    learning_rate: Rate = 1.0
+    input_scale: InputScale = "standardized"
+    network: ModelName = "compact_cnn"
+    layers: Layers = ("act1", "act2", "act3")
+    epochs: Count = 23
+    batch_size: Count = 50
 
 
 class Network(NamedTuple):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from fmlib import data, models
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Result, RunConfig
+from fmlib.experiments.common import Count, InputScale, Result, RunConfig
 from fmlib.experiments.large_pictures import png
 from fmlib.experiments.looks import fall
 from fmlib.features import feature_maps
@@ -76,7 +76,7 @@ class PhotographsRun(RunConfig):
     dataset: Literal["photographs"] = "photographs"
     n_train: Count = len(CREDITS)
     n_test: Count = len(CREDITS)
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
+    input_scale: InputScale = "standardized"
     network: LargeName = "squeezenet"
     layers: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = (
         *("features.4", "features.7", "features.10", "features.12"),

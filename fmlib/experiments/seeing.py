@@ -2,27 +2,33 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmlib import data, models
-from fmlib.data import SHOWN_CLASSES, Dataset
+from fmlib import data
+from fmlib.data import Dataset
 from fmlib.experiments import looks
 from fmlib.experiments.common import (
     Count,
     Result,
-    RunConfig,
-    Settings,
     parallel,
     setting,
 )
 from fmlib.experiments.feature_evolution import Epochs
-from fmlib.experiments.looks import SNAPSHOT_BYTES, Looking, Network, Trio, train
-from fmlib.models import COMPACT_WIDTHS, ModelName, compact_cnn, scale_layer
+from fmlib.experiments.looks import (
+    SNAPSHOT_BYTES,
+    Looking,
+    LookingRun,
+    LookingSettings,
+    Network,
+    Trio,
+    train,
+)
+from fmlib.models import COMPACT_WIDTHS, compact_cnn, scale_layer
 from fmlib.training import History, evaluate, fit
 from fmlib.visualization import filters
 from fmlib.visualization.correspondence import (
@@ -70,31 +76,15 @@ class Seeing(Looking):
     draws: Count
 
 
-class SeeingSettings(Settings, Seeing):
+class SeeingSettings(LookingSettings, Seeing):
     """Settings of chapter 06."""
 
-    shared: ClassVar = {
-        "n_train": (200, 4000, 8000),
-        "n_test": (100, 1000, 2000),
-        "learning_rate": (1.0, 1.0, 1.0),
-        "input_scale": ("standardized", "standardized", "standardized"),
-    }
-
-    dataset: str = setting(
-        SHOWN_CLASSES, "mnist, fashion-mnist, cifar10, some of its classes or image-folder:PATH"
-    )
-    network: ModelName = setting("compact_cnn", "a network of fmlib.models")
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = setting(
-        ("act1", "act2", "act3"), "layers whose maps are shown, the first to the last"
-    )
-    epochs: Count = setting(6, "epochs of training", smoke=1, paper=23)
     shown_epochs: Epochs = setting(
         (0, 1, 2, 4, 6),
         "epochs after which maps are looked at; 0 is before training",
         smoke=(0, 1),
         paper=(0, 1, 2, 4, 8, 14, 23),
     )
-    batch_size: Count = setting(50, "images of a step")
     maps_shown: Count = setting(3, "maps shown of each layer", smoke=1)
     n_looked: Count = setting(
         40, "test images that are transformed, occluded and explained", smoke=6
@@ -107,23 +97,9 @@ class SeeingSettings(Settings, Seeing):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = setting(0, "seed of weights and batches")
 
     def check(self) -> Self:
-        """Also refuse layers without maps, and squares and epochs that do not fit."""
+        """Also refuse squares that do not fit."""
         super().check()
-        dataset = self.load()
-        rows = models.layer_table(self.model(dataset, seed=0), dataset.image_shape)
-        possible = [row.name for row in rows if len(row.shape) == 3]
-        for layer in self.layers:
-            if layer not in possible:
-                raise ValueError(
-                    f"layers holds {layer!r}, which has no feature maps; choose of "
-                    f"{', '.join(possible)}"
-                )
-        shown, side = self.shown_epochs, min(dataset.image_shape[1:])
-        if sorted(set(shown)) != list(shown) or shown[-1] > self.epochs:
-            raise ValueError(
-                f"shown_epochs is {list(shown)}; give ascending numbers from 0 to epochs = "
-                f"{self.epochs}"
-            )
+        side = min(self.load().image_shape[1:])
         if not self.stride <= self.square <= side:
             raise ValueError(
                 f"square is {self.square} and stride {self.stride}; give a square of at most "
@@ -405,21 +381,10 @@ def strided_cnn(
 # --- recorded runs -----------------------------------------------------------------------------
 
 
-class SeeingRun(RunConfig, Seeing):
+class SeeingRun(LookingRun, Seeing):
     """One recorded network with everything that chapter 06 looks at; its images are bundled."""
 
-    dataset: str = SHOWN_CLASSES
-    n_train: Count = 4000
-    n_test: Count = 2000
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
-    network: ModelName = "compact_cnn"
-    layers: Annotated[tuple[str, ...], Field(strict=False, min_length=2)] = (
-        *("act1", "act2", "act3"),
-    )
-    epochs: Count = 23
     shown_epochs: Epochs = (0, 1, 2, 4, 8, 14, 23)
-    batch_size: Count = 50
     n_looked: Count = 100
     square: Count = 8
     stride: Count = 2

@@ -1,13 +1,22 @@
 """Chapter 09: Convolutional Similarity, and whether less similar maps help (belmekki2024)."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field
 from torch import nn
 
 from fmlib.caching import RELEASED, FeatureCache, class_vectors, early_exits, vector_function
 from fmlib.data import Dataset
-from fmlib.experiments.common import Count, Rate, Result, RunConfig, Settings, parallel, setting
+from fmlib.experiments.common import (
+    Count,
+    InputScale,
+    Rate,
+    Result,
+    RunConfig,
+    Settings,
+    parallel,
+    setting,
+)
 from fmlib.experiments.similar_training import (
     MAP_IMAGES,
     Condition,
@@ -177,7 +186,7 @@ class SimilarityRun(RunConfig, Similar):
     width: Rate = 1.0
     batch_norm: bool = False
     learning_rate: Rate = 0.05
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
+    input_scale: InputScale = "standardized"
     epochs: Count = 6
     batch_size: Count = 50
     iterations: Annotated[int, Field(ge=0)] = 500

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from fmlib import data, models
 from fmlib.data import OTHER_CLASSES, SHOWN_CLASSES, Dataset
-from fmlib.experiments.ablation import Ablating, Variant, split
+from fmlib.experiments.ablation import Ablating, RecipeRun, Variant, split
 from fmlib.experiments.common import (
     Count,
     Counts,
@@ -333,18 +333,10 @@ def shared(training: Training, n_compared: int, n_test: int) -> list[Shared]:
 # --- recorded runs -----------------------------------------------------------------------------
 
 
-class TransferRun(RunConfig, Transferring):
-    """One recorded transfer from one dataset to another; their images are bundled."""
+class TransferRun(RecipeRun, Transferring):
+    """One recorded transfer from one dataset to another."""
 
-    dataset: str = SHOWN_CLASSES
     n_train: Count = 4000
-    n_test: Count = 2000
-    input_scale: Literal["released", "255", "unit", "standardized"] = "standardized"
-    network: ModelName = "zf_cnn"
-    epochs: Count = 16
-    batch_size: Count = 32
-    n_validation: Count = 500
-    augment: bool = True
     pretraining: str = OTHER_CLASSES
     n_pretraining: Count = 4500
     layers: Layers = ZF_LAYERS
