@@ -534,7 +534,9 @@ def _check_large(name: LargeName, image_shape: ImageShape) -> None:
 
 def class_layer(model: nn.Module) -> str:
     """Name of the last layer with weights, whose outputs are the classes' logits."""
-    named: list[str] = [n for n, layer in model.named_modules() if hasattr(layer, "weight")]
+    named: list[str] = [
+        n for n, layer in model.named_modules() if [*layer.parameters(recurse=False)]
+    ]
     if not named:
         raise ValueError("the model has no layer with weights, and so none of logits")
     return named[-1]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmlib.features import extractor
-from fmlib.models import ImageShape, chunk_size
+from fmlib.models import ImageShape, chunk_size, class_layer
 from fmlib.visualization.pictures import GREY, total_variation
 from fmlib.visualization.units import (
     Unit,
@@ -265,12 +265,7 @@ def _reached(
 
 def _class_layers(model: nn.Module) -> set[str]:
     """Names of the last layer with weights, of those after it and of those that contain it."""
-    layers = [(name, layer) for name, layer in model.named_modules() if name]
-    weighted = [
-        number
-        for number, (_, layer) in enumerate(layers)
-        if any(True for _ in layer.parameters(recurse=False))
-    ]
-    last = layers[weighted[-1]][0]
-    after = {name for name, _ in layers[weighted[-1] :]}
-    return after | {name for name, _ in layers if last.startswith(f"{name}.")}
+    names = [name for name, _ in model.named_modules() if name]
+    last = class_layer(model)
+    around = {name for name in names if last.startswith(f"{name}.")}
+    return around.union(names[names.index(last) :])
