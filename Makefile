@@ -93,7 +93,7 @@ check: $(INSTALLED) ## style, types, and the one-way flow between modules
 	"$(SCRIPTS)/lint-imports"
 
 test: check ## check, all tests, and the committed chapters against a new run
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(JOBS) --dist worksteal
 	$(PY) -m pytest -m "slow and not pages" -rs
 	$(PY) -m pytest -m pages -rs -n $(JOBS) --dist worksteal
 	$(RECOMPUTE)

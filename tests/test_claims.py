@@ -435,8 +435,8 @@ def stepping(sgd: float, momentum: float) -> Make:
     return make
 
 
-def residual(narrow: float, wide: float) -> Make:
-    """Gains of ResNet18 at both widths."""
+def residual(narrow: float, wide: float, shrunk: float = 0.0) -> Make:
+    """Gains of ResNet18 at both widths, and of weights shrunk alike at the smaller one."""
 
     def make(results: Path) -> None:
         made = []
@@ -446,6 +446,7 @@ def residual(narrow: float, wide: float) -> Make:
                 recorded.similar_resnet(seed, "baseline", width, 70.0),
                 recorded.similar_resnet(seed, "initialized", width, last),
             ]
+        made += [recorded.similar_resnet(seed, "shrunk", 8, 70.0 + shrunk) for seed in SEEDS]
         recorded.write_all(made, results)
 
     return make
@@ -682,6 +683,7 @@ CASES: list[tuple[str, Verdict, Make]] = [
     ("similarity-momentum", U, stepping(sgd=1, momentum=1)),
     ("similarity-resnet", R, residual(narrow=1, wide=1)),
     ("similarity-resnet", P, residual(narrow=1, wide=-1)),
+    ("similarity-resnet", P, residual(narrow=1, wide=1, shrunk=1)),
     ("similarity-resnet", N, residual(narrow=-1, wide=-1)),
 ]  # fmt: skip
 

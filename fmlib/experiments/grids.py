@@ -46,8 +46,7 @@ from fmlib.experiments.similar_training import Course, Steps
 from fmlib.experiments.similarity import (
     CACHED,
     COLOUR_RATE,
-    PUBLISHED,
-    RESNET_WIDTHS,
+    RESNET_CONDITIONS,
     Cached,
     CachedRun,
     ResNetRun,
@@ -414,12 +413,12 @@ def similar_caches_grid() -> list[RunConfig]:
 
 
 def resnet_similarity_grid() -> list[RunConfig]:
-    """belmekki2024: ResNet18 of small width, with and without initialization."""
+    """belmekki2024: ResNet18 of small width, with and without initialization, and its control."""
     return [
         ResNetRun(condition=condition, width=width, seed=seed)
-        for seed, width, condition in product(
-            range(SEEDS_OF_LONG_RUNS), RESNET_WIDTHS, PUBLISHED[:2]
-        )
+        for seed in range(SEEDS_OF_LONG_RUNS)
+        for width, conditions in RESNET_CONDITIONS.items()
+        for condition in conditions
     ]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Chain, Example, Study
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Steps
-from fmlib.experiments.similarity import RESNET_WIDTHS
+from fmlib.experiments.similarity import RESNET_CONDITIONS
 from fmlib.figures.style import (
     COLOURS,
     NAMES,
@@ -168,8 +168,9 @@ def recorded_training(recorded: pd.DataFrame, shown: Sequence[Condition]) -> Non
 
 def resnet_training(recorded: pd.DataFrame) -> None:
     """Fig. 4: classification loss and test accuracy of ResNet18 by epoch, a row per width."""
-    rows = {f"width {width}": recorded[recorded["width"].eq(width)] for width in RESNET_WIDTHS}
-    _recorded_courses(rows, ("baseline", "initialized"), "test_accuracy", "test accuracy (%)")
+    rows = {f"width {width}": recorded[recorded["width"].eq(width)] for width in RESNET_CONDITIONS}
+    shown: tuple[Condition, ...] = ("baseline", "initialized", "shrunk")
+    _recorded_courses(rows, shown, "test_accuracy", "test accuracy (%)")
 
 
 def _recorded_courses(
@@ -180,6 +181,8 @@ def _recorded_courses(
     for panels, (title, known) in zip(axes, rows.items(), strict=True):
         for condition in shown:
             own = known[known["condition"].eq(condition)]
+            if own.empty:
+                continue
             epochs = sorted(own["epoch"].unique().tolist())
             for ax, of in zip(panels, ("loss", column), strict=True):
                 band(ax, epochs, [evidence.by_seed(own, of, epoch=e) for e in epochs], condition)

@@ -7,7 +7,7 @@ import pandas as pd
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Edge
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Measures
-from fmlib.experiments.similarity import RESNET_WIDTHS, Cached
+from fmlib.experiments.similarity import RESNET_CONDITIONS, Cached
 from fmlib.tables.cells import (
     difference,
     interval,
@@ -184,25 +184,30 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
 
 
 def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
-    """ResNet18 by width, with and without initialization; dashes where nothing is recorded."""
+    """ResNet18 by width and beginning; dashes where nothing is recorded."""
     rows = []
-    for width in RESNET_WIDTHS:
+    for width, conditions in RESNET_CONDITIONS.items():
         known = {
-            condition: evidence.by_seed(
-                recorded, "value", quantity="accuracy", condition=condition, width=width
+            (condition, quantity): evidence.by_seed(
+                recorded, "value", quantity=quantity, condition=condition, width=width
             )
-            for condition in ("baseline", "initialized")
+            for condition in conditions
+            for quantity in ("accuracy", "begun norms", "begun maps")
         }
-        gain = evidence.differences(known["initialized"], known["baseline"])
-        rows.append(
-            {
-                "Width": str(width),
-                "Published": "not known",
-                "Recorded: baseline (%)": stated(known["baseline"]),
-                "Recorded: I = 500 (%)": stated(known["initialized"]),
-                "I = 500 − baseline (points)": interval(gain, sign="+"),
-            }
-        )
+        for condition in conditions:
+            plain = condition == "baseline"
+            base = {} if plain else known["baseline", "accuracy"]
+            own = known[condition, "accuracy"]
+            rows.append(
+                {
+                    "Width": str(width) if plain else "",
+                    "Beginning": CONDITION_NAMES[condition],
+                    "Norms": _brief(known[condition, "begun norms"], ".3g"),
+                    "Maps": _brief(known[condition, "begun maps"], ".3f"),
+                    "Test accuracy (%)": stated(own),
+                    "− baseline (points)": interval(evidence.differences(own, base), sign="+"),
+                }
+            )
     return pd.DataFrame(rows)
 
 
