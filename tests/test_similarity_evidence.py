@@ -178,6 +178,7 @@ def test_resnet_of_one_width(path: Path) -> None:
         ["", "initial weights shrunk alike", *[DASH] * 4],
         ["16", "baseline", *[DASH] * 4],
         ["", "initialization", *[DASH] * 4],
+        ["", "initial weights shrunk alike", *[DASH] * 4],
     ]
 
 

@@ -47,6 +47,7 @@ from fmlib.experiments.similarity import (
     CACHED,
     COLOUR_RATE,
     RESNET_CONDITIONS,
+    RESNET_WIDTHS,
     Cached,
     CachedRun,
     ResNetRun,
@@ -417,8 +418,8 @@ def resnet_similarity_grid() -> list[RunConfig]:
     return [
         ResNetRun(condition=condition, width=width, seed=seed)
         for seed in range(SEEDS_OF_LONG_RUNS)
-        for width, conditions in RESNET_CONDITIONS.items()
-        for condition in conditions
+        for width in RESNET_WIDTHS
+        for condition in RESNET_CONDITIONS
     ]
 
 

@@ -219,14 +219,10 @@ class SimilarityRun(RunConfig, Similar):
         return train(self, self.load(), self.condition, self.seed, self.steps, **options)
 
 
-RESNET_CONDITIONS: dict[int, tuple[Condition, ...]] = {
-    8: ("baseline", "initialized", "shrunk"),
-    16: ("baseline", "initialized"),
-}
-"""What is recorded of ResNet18 by its width, the maps of its first layer; as published it has 64.
-
-The control is trained at the smaller width only.
-"""
+RESNET_WIDTHS = (8, 16)
+"""Maps of the first layer of the recorded ResNet18; as published it has 64."""
+RESNET_CONDITIONS: tuple[Condition, ...] = ("baseline", "initialized", "shrunk")
+"""What is recorded of ResNet18 at every width."""
 
 
 class ResNetRun(SimilarityRun):

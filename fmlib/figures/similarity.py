@@ -13,7 +13,7 @@ from torch import Tensor
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Chain, Example, Study
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Steps
-from fmlib.experiments.similarity import RESNET_CONDITIONS
+from fmlib.experiments.similarity import RESNET_CONDITIONS, RESNET_WIDTHS
 from fmlib.figures.style import (
     COLOURS,
     NAMES,
@@ -168,9 +168,8 @@ def recorded_training(recorded: pd.DataFrame, shown: Sequence[Condition]) -> Non
 
 def resnet_training(recorded: pd.DataFrame) -> None:
     """Fig. 4: classification loss and test accuracy of ResNet18 by epoch, a row per width."""
-    rows = {f"width {width}": recorded[recorded["width"].eq(width)] for width in RESNET_CONDITIONS}
-    shown: tuple[Condition, ...] = ("baseline", "initialized", "shrunk")
-    _recorded_courses(rows, shown, "test_accuracy", "test accuracy (%)")
+    rows = {f"width {width}": recorded[recorded["width"].eq(width)] for width in RESNET_WIDTHS}
+    _recorded_courses(rows, RESNET_CONDITIONS, "test_accuracy", "test accuracy (%)")
 
 
 def _recorded_courses(

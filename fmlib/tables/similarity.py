@@ -7,7 +7,7 @@ import pandas as pd
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Edge
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Measures
-from fmlib.experiments.similarity import RESNET_CONDITIONS, Cached
+from fmlib.experiments.similarity import RESNET_CONDITIONS, RESNET_WIDTHS, Cached
 from fmlib.tables.cells import (
     difference,
     interval,
@@ -186,15 +186,15 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
 def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
     """ResNet18 by width and beginning; dashes where nothing is recorded."""
     rows = []
-    for width, conditions in RESNET_CONDITIONS.items():
+    for width in RESNET_WIDTHS:
         known = {
             (condition, quantity): evidence.by_seed(
                 recorded, "value", quantity=quantity, condition=condition, width=width
             )
-            for condition in conditions
+            for condition in RESNET_CONDITIONS
             for quantity in ("accuracy", "begun norms", "begun maps")
         }
-        for condition in conditions:
+        for condition in RESNET_CONDITIONS:
             plain = condition == "baseline"
             base = {} if plain else known["baseline", "accuracy"]
             own = known[condition, "accuracy"]
