@@ -101,6 +101,23 @@ def test_epochs_are_numbered_from_one(path: Path) -> None:
     assert rows["test_accuracy"].tolist() == [50, 60, 90]
 
 
+def test_falls_of_every_run_by_hand(known: pd.DataFrame) -> None:
+    """Only the initialization begins otherwise than the baseline; here all end as it does."""
+    lower = evidence.similarity_falls(known)
+    assert len(lower) == 2 * (2 * (len(CONDITIONS) - 1) + 2 * 2 + 1)
+    own = lower[lower["network"].eq("base_cnn") & lower["steps"].eq("sgd")]
+    for iterations, condition, time, factors in (
+        (500, "initialized", "begun", [100, 20, 5]),
+        (50, "initialized", "trained", [1, 1, 1]),
+        (500, "decay", "trained", [1, 1, 1]),
+    ):
+        rows = own[own["condition"].eq(condition) & own["iterations"].eq(iterations)]
+        assert rows["time"].tolist() == [time] * 2
+        found = rows[["loss", "norms", "scale_free"]].to_numpy().tolist()
+        assert found == [pytest.approx(factors)] * 2
+    assert evidence.similarity_falls(evidence.similarity(NOWHERE)).empty
+
+
 # --- tables --------------------------------------------------------------------------------
 
 
@@ -173,13 +190,27 @@ def test_caches(path: Path) -> None:
 def test_resnet_of_one_width(path: Path) -> None:
     table = tables.recorded_resnet(evidence.resnet_similarity(path))
     assert table.to_numpy().tolist() == [
-        ["8", "baseline", "2", "0.400", "60.0 (60.0 to 60.0), n = 2", DASH],
-        ["", "initialization", "2", "0.400", "61.5 (61.0 to 62.0), n = 2", "+1.5 (+1.0 to +2.0)"],
-        ["", "initial weights shrunk alike", *[DASH] * 4],
-        ["16", "baseline", *[DASH] * 4],
-        ["", "initialization", *[DASH] * 4],
-        ["", "initial weights shrunk alike", *[DASH] * 4],
+        ["8", "baseline", "60.0 (60.0 to 60.0)", "60.0 (60.0 to 60.0), n = 2", DASH],
+        ["", "initialization", "60.0 (60.0 to 60.0)", "61.5 (61.0 to 62.0), n = 2",
+         "+1.5 (+1.0 to +2.0)"],
+        ["", "initial weights shrunk alike", *[DASH] * 3],
+        ["16", "baseline", *[DASH] * 3],
+        ["", "initialization", *[DASH] * 3],
+        ["", "initial weights shrunk alike", *[DASH] * 3],
+    ]  # fmt: skip
+
+
+def test_measures_of_resnet_before_and_after(path: Path) -> None:
+    table = tables.resnet_measures(evidence.resnet_similarity(path))
+    assert table["Width"].tolist() == [
+        *("8, before", "", "", "8, after", "", "", "16, before", "", "", "16, after", "", ""),
     ]
+    before, after = table.iloc[1], table.iloc[4]
+    assert before.tolist()[1:] == [
+        *("initialization", "2", "2", "1", "1", "0.0200", "0.400", "0.200", "10.0", "2"),
+    ]
+    assert after[["Loss", "Norms", "Scale-free"]].tolist() == ["8", "4", "2"]
+    assert table.iloc[6].tolist()[2:-1] == [DASH] * 8
 
 
 def test_similarity_summary(known: pd.DataFrame) -> None:
@@ -257,6 +288,22 @@ def test_resnet_is_drawn_by_width(path: Path) -> None:
     assert not drawn[3].lines
 
 
+def test_every_run_is_a_point(known: pd.DataFrame) -> None:
+    lower = evidence.similarity_falls(known)
+    figures.recorded_falls(lower)
+    norms, alike = axes()
+    assert (norms.get_xlabel(), alike.get_xlabel()) == (
+        *("norms: times lower", "scale-free value: times lower"),
+    )
+    assert norms.get_xlim() == alike.get_xlim()
+    labels = [tick.get_text().replace("\n", " ") for tick in norms.get_yticklabels()]
+    assert labels[0] == "initialization"
+    assert labels[-1] == "DeCov (after training)"
+    drawn = [np.asarray(line.get_xydata()) for line in norms.lines[:2]]
+    assert sum(map(len, drawn)) == len(lower)
+    assert [times for times, place in drawn[0] if place < 0.5] == pytest.approx([20, 20])
+
+
 def test_recorded_gains_and_further_numbers(known: pd.DataFrame) -> None:
     figures.recorded_gains(known, {"accuracy": "points"})
     left, right = axes()
@@ -277,6 +324,7 @@ def test_without_records_nothing_fails() -> None:
     nothing = evidence.similarity(NOWHERE)
     figures.recorded_gains(nothing, {"accuracy": "points"})
     figures.recorded_smaller(nothing)
+    figures.recorded_falls(evidence.similarity_falls(nothing))
     figures.recorded_training(evidence.similarity_by_epoch(NOWHERE), ("baseline",))
     figures.resnet_training(evidence.resnet_by_epoch(NOWHERE))
     assert axes()

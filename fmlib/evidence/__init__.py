@@ -70,6 +70,7 @@ from fmlib.evidence.similarity import (
     similar_caches,
     similarity,
     similarity_by_epoch,
+    similarity_falls,
 )
 from fmlib.experiments.grids import READING_EPOCHS
 
@@ -138,6 +139,7 @@ __all__ = [
     "similar_caches",
     "similarity",
     "similarity_by_epoch",
+    "similarity_falls",
     "skipping",
     "stages",
     "transfers",

@@ -81,6 +81,33 @@ def _measured(found: Measures) -> dict[str, float]:
     }
 
 
+def similarity_falls(recorded: pd.DataFrame) -> pd.DataFrame:
+    """By how many times the loss of a run is lower than the baseline's of its seed.
+
+    Takes the rows of `similarity`; gives one per run but for baselines. `loss` is the product of
+    `norms` and `scale_free`; `time` is `begun`, or `trained` where both begin alike.
+    """
+    same, parts = ["network", "steps", "width", "seed"], ["similarity", "norms", "scale_free"]
+    names = [f"{time} {part}" for time in ("begun", "trained") for part in parts]
+    found = recorded[recorded["quantity"].isin(names)].pivot(
+        index=[*same, "condition", "iterations"], columns="quantity", values="value"
+    )
+    runs = found.reindex(columns=names).reset_index()
+    plain = runs["condition"].eq("baseline")
+    beside = runs[plain].drop(columns=["condition", "iterations"])
+    pairs = runs[~plain].merge(beside, on=same, suffixes=("", " of baseline"))
+    times = {name: pairs[f"{name} of baseline"] / pairs[name] for name in names}
+    alike = times["begun similarity"].eq(1) & times["begun norms"].eq(1)
+    lower = {part: times[f"trained {part}"].where(alike, times[f"begun {part}"]) for part in parts}
+    kept = pairs[[*same, "condition", "iterations"]]
+    return kept.assign(
+        time=alike.map({True: "trained", False: "begun"}),
+        loss=lower["similarity"],
+        norms=lower["norms"],
+        scale_free=lower["scale_free"],
+    )
+
+
 def similarity_by_epoch(
     results: Path = RESULTS, device: str = "cpu", name: str = NAME
 ) -> pd.DataFrame:

@@ -29,6 +29,8 @@ from fmlib.figures.style import (
     wrapped,
 )
 
+BY_NORMS, BY_DISSIMILARITY = COLOURS[7], COLOURS[2]
+"""Colours of the two factors of the loss."""
 SHALLOW = {"base_cnn": "CNN1 (MNIST)", "compact_cnn": "CNN2 (CIFAR-10)"}
 """The two shallow networks."""
 STEP_NAMES: dict[Steps, str] = {"sgd": "none", "momentum": "0.9", "adam": "Adam"}
@@ -116,15 +118,51 @@ def falls(found: Mapping[Condition, tuple[float, float]]) -> None:
     ax = panel_row(1, 0.9 + 0.42 * len(found))[0]
     for place, (norms, alike) in enumerate(found.values()):
         parts = -log10(norms), -log10(alike)
-        for shift, part, colour in ((-0.18, parts[0], COLOURS[7]), (0.18, parts[1], COLOURS[2])):
+        for shift, part, colour in (
+            (-0.18, parts[0], BY_NORMS),
+            (0.18, parts[1], BY_DISSIMILARITY),
+        ):
             ax.barh(place + shift, part, height=0.34, color=colour)
-    ax.plot([], [], "s", color=COLOURS[7], label="by smaller norms")
-    ax.plot([], [], "s", color=COLOURS[2], label="by dissimilarity")
+    ax.plot([], [], "s", color=BY_NORMS, label="by smaller norms")
+    ax.plot([], [], "s", color=BY_DISSIMILARITY, label="by dissimilarity")
     ax.axvline(0, color="0.3", lw=1)
     ax.set_yticks(range(len(found)), [wrapped(CONDITION_NAMES[name], 34) for name in found])
     ax.invert_yaxis()
     ax.set_xlabel("powers of ten that the loss falls by")
     legend_below(ax)
+
+
+def recorded_falls(lower: pd.DataFrame) -> None:
+    """By how many times norms and scale-free value lie below the baseline's, a point per run."""
+    found = set(zip(lower["condition"], lower["time"], strict=True))
+    kinds = ((name, time) for time in ("begun", "trained") for name in CONDITION_NAMES)
+    shown = [kind for kind in kinds if kind in found]
+    networks = {**SHALLOW, "resnet18": "ResNet18 (CIFAR-10)"}
+    axes = panel_row(2, 1.2 + 0.42 * len(shown))
+    axes[0].sharex(axes[1])
+    parts = {"norms": BY_NORMS, "scale_free": BY_DISSIMILARITY}
+    for ax, (part, colour) in zip(axes, parts.items(), strict=True):
+        for network, shift, marker in zip(networks, (-0.26, 0, 0.26), "osv", strict=True):
+            own = lower[lower["network"].eq(network)]
+            rows = zip(own["condition"], own["time"], strict=True)
+            places = [shown.index(row) + shift for row in rows]
+            style = {"ms": 4, "alpha": 0.6, "color": colour, "label": networks[network]}
+            ax.plot(own[part], places, marker, **style)
+        ax.axvline(1, color="0.3", lw=1)
+        for place in range(1, len(shown)):
+            ax.axhline(place - 0.5, color="0.9", lw=0.8)
+        ax.set(xscale="log")
+        ax.xaxis.set_major_formatter("{x:,g}")
+    axes[0].set_xlabel("norms: times lower")
+    axes[1].set_xlabel("scale-free value: times lower")
+    names = [
+        CONDITION_NAMES[name] + (" (after training)" if time == "trained" else "")
+        for name, time in shown
+    ]
+    axes[0].set_yticks(range(len(shown)), [wrapped(name, 24) for name in names])
+    axes[0].tick_params(axis="y", labelsize=8)
+    axes[0].set_ylim(len(shown) - 0.4, -0.6)
+    legend_below(axes[0], 3)
 
 
 def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:

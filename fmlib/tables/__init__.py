@@ -108,6 +108,7 @@ from fmlib.tables.similarity import (
     falls,
     recorded_measures,
     recorded_resnet,
+    resnet_measures,
     similar_caches,
     similarity_summary,
 )
@@ -208,6 +209,7 @@ __all__ = [
     "recorded_ways",
     "recorded_without_duplicates",
     "released_robustness",
+    "resnet_measures",
     "robustness_summary",
     "sanity",
     "seeing_summary",

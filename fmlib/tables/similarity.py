@@ -27,11 +27,16 @@ AT_END: tuple[Condition, ...] = (
     *("orthogonality", "decov"),
 )
 """Conditions whose trained networks are measured."""
+USUAL: dict[str, object] = {
+    "steps": "sgd", "iterations": 500, "width": 1.0, "network": "base_cnn",
+}  # fmt: skip
+"""What most recorded runs of CNN1 have in common."""
+RESNET: dict[str, object] = {"network": "resnet18", "steps": "momentum"}
+"""What the recorded runs of ResNet18 have in common."""
 
 
 def _known(recorded: pd.DataFrame, quantity: str, **chosen: object) -> dict[int, float]:
-    usual = {"steps": "sgd", "iterations": 500, "width": 1.0, "network": "base_cnn"}
-    return evidence.by_seed(recorded, "value", quantity=quantity, **{**usual, **chosen})
+    return evidence.by_seed(recorded, "value", quantity=quantity, **{**USUAL, **chosen})
 
 
 def edge_terms(edges: Mapping[str, Sequence[Edge]]) -> pd.DataFrame:
@@ -72,16 +77,22 @@ def recorded_measures(
     recorded: pd.DataFrame, network: str, time: str, conditions: Sequence[Condition]
 ) -> pd.DataFrame:
     """What is measured of a network at a time, by condition: means over the recorded seeds."""
-    rows = []
-    for condition in conditions:
-        row = {"Condition": CONDITION_NAMES[condition]}
-        known: dict[int, float] = {}
-        for quantity, name in MEASURE_NAMES.items():
-            known = _known(recorded, f"{time} {quantity}", network=network, condition=condition)
-            row[name] = _brief(known, _FORMS.get(quantity, ".3g"))
-        row["n"] = evidence.counted(known)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {
+            "Condition": CONDITION_NAMES[condition],
+            **_measured(recorded, time, network=network, condition=condition),
+        }
+        for condition in conditions
+    )
+
+
+def _measured(recorded: pd.DataFrame, time: str, **chosen: object) -> dict[str, str]:
+    row: dict[str, str] = {}
+    known: dict[int, float] = {}
+    for quantity, name in MEASURE_NAMES.items():
+        known = _known(recorded, f"{time} {quantity}", **chosen)
+        row[name] = _brief(known, _FORMS.get(quantity, ".3g"))
+    return {**row, "n": evidence.counted(known)}
 
 
 def _brief(known: Mapping[int, float], form: str) -> str:
@@ -110,18 +121,19 @@ def falls(courses: Mapping[Condition, Course]) -> dict[Condition, tuple[float, f
 
 def decomposition(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -> pd.DataFrame:
     """By how many times the loss is lower than the baseline's, and what that is the product of."""
-    rows = []
+    rows, lower = [], evidence.similarity_falls(recorded)
+    seeds = recorded_in(_known(recorded, "accuracy", condition="baseline"))
     for condition, (norms, alike) in falls(courses).items():
         time = "trained" if courses[condition].begun == courses["baseline"].begun else "begun"
         known = {
-            name: _times_lower(recorded, f"{time} {name}", condition)
-            for name in ("similarity", "norms", "scale_free")
+            name: evidence.by_seed(lower, name, condition=condition, time=time, **USUAL)
+            for name in ("loss", "norms", "scale_free")
         }
         rows.append(
             {
                 "Condition": CONDITION_NAMES[condition],
                 "Measured": "after training" if time == "trained" else "before training",
-                f"{recorded_in(known['norms'])}: loss lower": _times(middle(known["similarity"])),
+                f"{seeds}: loss lower": _times(middle(known["loss"])),
                 "of it norms": _times(middle(known["norms"])),
                 "dissimilarity": _times(middle(known["scale_free"])),
                 "This run: loss lower": _factor(1 / (norms * alike)),
@@ -130,12 +142,6 @@ def decomposition(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -
             }
         )
     return pd.DataFrame(rows)
-
-
-def _times_lower(recorded: pd.DataFrame, quantity: str, condition: Condition) -> dict[int, float]:
-    own = _known(recorded, quantity, condition=condition)
-    base = _known(recorded, quantity, condition="baseline")
-    return {seed: base[seed] / own[seed] for seed in own.keys() & base.keys()}
 
 
 def _times(text: str) -> str:
@@ -184,31 +190,44 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
 
 
 def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
-    """ResNet18 by width and beginning; dashes where nothing is recorded."""
+    """Test accuracy of ResNet18 by width and beginning; dashes where nothing is recorded."""
     rows = []
     for width in RESNET_WIDTHS:
         known = {
-            (condition, quantity): evidence.by_seed(
-                recorded, "value", quantity=quantity, condition=condition, width=width
+            (condition, quantity): _known(
+                recorded, quantity, condition=condition, width=width, **RESNET
             )
             for condition in RESNET_CONDITIONS
-            for quantity in ("accuracy", "begun norms", "begun maps")
+            for quantity in ("early", "accuracy")
         }
+        base = known["baseline", "accuracy"]
         for condition in RESNET_CONDITIONS:
-            plain = condition == "baseline"
-            base = {} if plain else known["baseline", "accuracy"]
-            own = known[condition, "accuracy"]
+            plain, own = condition == "baseline", known[condition, "accuracy"]
+            gain = {} if plain else evidence.differences(own, base)
             rows.append(
                 {
                     "Width": str(width) if plain else "",
                     "Beginning": CONDITION_NAMES[condition],
-                    "Norms": _brief(known[condition, "begun norms"], ".3g"),
-                    "Maps": _brief(known[condition, "begun maps"], ".3f"),
-                    "Test accuracy (%)": stated(own),
-                    "− baseline (points)": interval(evidence.differences(own, base), sign="+"),
+                    "After 2 epochs (%)": interval(known[condition, "early"]),
+                    "After 10 epochs (%)": stated(own),
+                    "− baseline (points)": interval(gain, sign="+"),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def resnet_measures(recorded: pd.DataFrame) -> pd.DataFrame:
+    """What is measured of ResNet18 before training and after it, by width and beginning."""
+    return pd.DataFrame(
+        {
+            "Width": f"{width}, {text}" if condition == "baseline" else "",
+            "Beginning": CONDITION_NAMES[condition],
+            **_measured(recorded, time, condition=condition, width=width, **RESNET),
+        }
+        for width in RESNET_WIDTHS
+        for time, text in (("begun", "before"), ("trained", "after"))
+        for condition in RESNET_CONDITIONS
+    )
 
 
 def similarity_summary(courses: Mapping[Condition, Course], recorded: pd.DataFrame) -> pd.DataFrame:
