@@ -146,8 +146,8 @@ def recorded_falls(lower: pd.DataFrame) -> None:
             own = lower[lower["network"].eq(network)]
             rows = zip(own["condition"], own["time"], strict=True)
             places = [shown.index(row) + shift for row in rows]
-            style = {"ms": 4, "alpha": 0.6, "color": colour, "label": networks[network]}
-            ax.plot(own[part], places, marker, **style)
+            label = f"{networks[network]}, {len(own)} runs"
+            ax.plot(own[part], places, marker, ms=4, alpha=0.6, color=colour, label=label)
         ax.axvline(1, color="0.3", lw=1)
         for place in range(1, len(shown)):
             ax.axhline(place - 0.5, color="0.9", lw=0.8)
