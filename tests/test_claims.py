@@ -436,7 +436,7 @@ def stepping(sgd: float, momentum: float) -> Make:
 
 
 def residual(narrow: float, wide: float, shrunk: float = 0.0) -> Make:
-    """Gains of ResNet18 at both widths, and of weights shrunk alike at the smaller one."""
+    """Gains of ResNet18 at both widths, and of weights shrunk alike."""
 
     def make(results: Path) -> None:
         made = []
@@ -445,8 +445,8 @@ def residual(narrow: float, wide: float, shrunk: float = 0.0) -> Make:
             made += [
                 recorded.similar_resnet(seed, "baseline", width, 70.0),
                 recorded.similar_resnet(seed, "initialized", width, last),
+                recorded.similar_resnet(seed, "shrunk", width, 70.0 + shrunk),
             ]
-        made += [recorded.similar_resnet(seed, "shrunk", 8, 70.0 + shrunk) for seed in SEEDS]
         recorded.write_all(made, results)
 
     return make
