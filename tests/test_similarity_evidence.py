@@ -76,6 +76,7 @@ def test_numbers_of_a_run_by_hand(known: pd.DataFrame) -> None:
         found[found["seed"].eq(1)][["quantity", "value"]].itertuples(index=False)
     )
     assert (numbers["accuracy"], numbers["early"], numbers["train"]) == (93, 60, 95)
+    assert numbers["late"] == pytest.approx((50 + 60 + 93) / 3)
     assert numbers["begun scale_free"] == pytest.approx(0.2)
     assert (numbers["begun maps"], numbers["begun activations"]) == (0.5, 0.25)
     assert numbers["trained dead"] == 10
@@ -88,7 +89,9 @@ def test_diverged_trainings_have_no_accuracy(tmp_path: Path) -> None:
     recorded.write_all([(name, config, stopped)], tmp_path)
     table = evidence.similarity(tmp_path)
     assert (
-        table[table["quantity"].isin(["accuracy", "early", "train", "loss"])]["value"].isna().all()
+        table[table["quantity"].isin(["accuracy", "early", "late", "train", "loss"])]["value"]
+        .isna()
+        .all()
     )
 
 
@@ -190,13 +193,14 @@ def test_caches(path: Path) -> None:
 def test_resnet_of_one_width(path: Path) -> None:
     table = tables.recorded_resnet(evidence.resnet_similarity(path))
     assert table.to_numpy().tolist() == [
-        ["8", "baseline", "60.0 (60.0 to 60.0)", "60.0 (60.0 to 60.0), n = 2", DASH],
-        ["", "initialization", "60.0 (60.0 to 60.0)", "61.5 (61.0 to 62.0), n = 2",
-         "+1.5 (+1.0 to +2.0)"],
-        ["", "initial weights shrunk alike", *[DASH] * 3],
-        ["16", "baseline", *[DASH] * 3],
-        ["", "initialization", *[DASH] * 3],
-        ["", "initial weights shrunk alike", *[DASH] * 3],
+        ["8", "baseline", "2", "60.0 (60.0 to 60.0)", "60.0 (60.0 to 60.0)", DASH,
+         "56.7 (56.7 to 56.7)", DASH],
+        ["", "initialization", "2", "60.0 (60.0 to 60.0)", "61.5 (61.0 to 62.0)",
+         "+1.5 (+1.0 to +2.0)", "57.2 (57.0 to 57.3)", "+0.5 (+0.3 to +0.7)"],
+        ["", "initial weights shrunk alike", "0", *[DASH] * 5],
+        ["16", "baseline", "0", *[DASH] * 5],
+        ["", "initialization", "0", *[DASH] * 5],
+        ["", "initial weights shrunk alike", "0", *[DASH] * 5],
     ]  # fmt: skip
 
 

@@ -13,16 +13,19 @@ from fmlib.records import RESULTS, Record
 NAME, LARGE, CACHES = "similarity", "resnet_similarity", "similar_caches"
 EARLY = 2
 """Epochs after which the speed of training is compared."""
+LATE = 3
+"""Last epochs whose test accuracies are averaged where these jump from one epoch to the next."""
 KEYS = ("network", "condition", "steps", "iterations", "width", "parameters")
 
 
 def similarity(results: Path = RESULTS, device: str = "cpu", name: str = NAME) -> pd.DataFrame:
     """A row per run and number, as `quantity` and `value`.
 
-    Quantities: `accuracy`, `early` (after two epochs) and `train`, in percent; `loss`, the
-    classification loss of the last epoch; and at three times, `drawn`, `begun` and `trained`, as in
-    `begun unit`: `similarity`, `norms`, `scale_free`, `unit`, `complete`, `kernel_cosine`, `maps`
-    and `activations` (cosines, a mean over the layers) and `dead` (percent).
+    Quantities: `accuracy`, `early` (after two epochs), `late` (a mean over the last three) and
+    `train`, in percent; `loss`, the classification loss of the last epoch; and at three times,
+    `drawn`, `begun` and `trained`, as in `begun unit`: `similarity`, `norms`, `scale_free`, `unit`,
+    `complete`, `kernel_cosine`, `maps` and `activations` (cosines, a mean over the layers) and
+    `dead` (percent).
     """
     columns = f"{' '.join(KEYS)} quantity value"
     return table_of(name, _numbers, columns, results, device, 0)
@@ -50,6 +53,7 @@ def _numbers(record: Record[SimilarityRun, Course]) -> Rows:
     numbers: dict[str, float | None] = {
         "accuracy": _after(found, len(found.test_accuracies)),
         "early": _after(found, EARLY),
+        "late": None if found.diverged else fmean(found.test_accuracies[-LATE:]),
         "train": None if found.diverged else found.train_accuracies[-1],
         "loss": None if found.diverged else found.losses[-1],
     }

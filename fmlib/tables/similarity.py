@@ -198,21 +198,24 @@ def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
                 recorded, quantity, condition=condition, width=width, **RESNET
             )
             for condition in RESNET_CONDITIONS
-            for quantity in ("early", "accuracy")
+            for quantity in ("early", "late", "accuracy")
         }
-        base = known["baseline", "accuracy"]
         for condition in RESNET_CONDITIONS:
-            plain, own = condition == "baseline", known[condition, "accuracy"]
-            gain = {} if plain else evidence.differences(own, base)
-            rows.append(
-                {
-                    "Width": str(width) if plain else "",
-                    "Beginning": CONDITION_NAMES[condition],
-                    "After 2 epochs (%)": interval(known[condition, "early"]),
-                    "After 10 epochs (%)": stated(own),
-                    "− baseline (points)": interval(gain, sign="+"),
-                }
-            )
+            plain = condition == "baseline"
+            row = {
+                "Width": str(width) if plain else "",
+                "Beginning": CONDITION_NAMES[condition],
+                "n": evidence.counted(known[condition, "accuracy"]),
+                "After 2 epochs (%)": interval(known[condition, "early"]),
+            }
+            for quantity, name, gain in (
+                ("accuracy", "In the end (%)", "− baseline"),
+                ("late", "Mean of last 3 (%)", "Mean − baseline"),
+            ):
+                own, base = known[condition, quantity], known["baseline", quantity]
+                row[name] = interval(own)
+                row[gain] = interval({} if plain else evidence.differences(own, base), sign="+")
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
