@@ -181,11 +181,11 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
     rows = []
     for condition, one in found.items():
         known = {name: evidence.by_seed(recorded, name, condition=condition) for name in columns}
-        heads = {"Beginning": CONDITION_NAMES[condition]}
+        name = f"{CONDITION_NAMES[condition]} ({recorded_in(known['nearest']).lower()})"
         ours = {head: f"{getattr(one, name):.{d}f}" for name, (head, d) in columns.items()}
         theirs = {head: interval(known[name], d) for name, (head, d) in columns.items()}
-        rows.append({**heads, "Run": recorded_in(known["nearest"]), **theirs})
-        rows.append({"Beginning": "", "Run": "This run", **ours})
+        rows.append({"Beginning": name, **theirs})
+        rows.append({"Beginning": "this run", **ours})
     return pd.DataFrame(rows)
 
 
@@ -201,21 +201,23 @@ def recorded_resnet(recorded: pd.DataFrame) -> pd.DataFrame:
             for quantity in ("early", "late", "accuracy")
         }
         for condition in RESNET_CONDITIONS:
-            plain = condition == "baseline"
-            row = {
-                "Width": str(width) if plain else "",
-                "Beginning": CONDITION_NAMES[condition],
-                "n": evidence.counted(known[condition, "accuracy"]),
-                "After 2 epochs (%)": interval(known[condition, "early"]),
+            gains = {
+                quantity: evidence.differences(
+                    known[condition, quantity], known["baseline", quantity]
+                )
+                for quantity in ("accuracy", "late")
+                if condition != "baseline"
             }
-            for quantity, name, gain in (
-                ("accuracy", "In the end (%)", "− baseline"),
-                ("late", "Mean of last 3 (%)", "Mean − baseline"),
-            ):
-                own, base = known[condition, quantity], known["baseline", quantity]
-                row[name] = interval(own)
-                row[gain] = interval({} if plain else evidence.differences(own, base), sign="+")
-            rows.append(row)
+            rows.append(
+                {
+                    "Width": "" if gains else str(width),
+                    "Beginning": CONDITION_NAMES[condition],
+                    "After 2 epochs (%)": interval(known[condition, "early"]),
+                    "In the end (%)": stated(known[condition, "accuracy"]),
+                    "− baseline": interval(gains.get("accuracy", {}), sign="+"),
+                    "Mean of last 3, − baseline": interval(gains.get("late", {}), sign="+"),
+                }
+            )
     return pd.DataFrame(rows)
 
 

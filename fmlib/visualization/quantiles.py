@@ -12,7 +12,10 @@ from torch import Tensor
 
 BINS = 2**14
 LEAST = -1000
-"""The narrowest range, as a power of two; a unit of which only zeros have been seen has it."""
+"""The narrowest range, as a power of two; a unit of which only zeros have been seen has it.
+
+Numbers that are smaller still fall into its two bins about zero.
+"""
 
 
 class Thresholds(NamedTuple):
@@ -24,7 +27,8 @@ class Thresholds(NamedTuple):
     Attributes:
         values: the levels.
         above: shares of the numbers that reach them, exactly counted.
-        width: of the bins; at most 4 / bins of a unit's largest absolute number.
+        width: of the bins; at most 4 / bins of a unit's largest absolute number, or of 2^-1001
+            where that is smaller.
     """
 
     values: Tensor

@@ -31,8 +31,8 @@ def check_bound(values: Tensor, share: float, found: Thresholds, bins: int) -> N
     assert (below > share).all()
     assert (found.values - exact(values, share) <= found.width).all()
     assert (found.values > exact(values, share)).all()
-    largest = values.abs().amax(dim=1)
-    assert (found.width <= 4 / bins * largest)[largest > 0].all()
+    largest = values.abs().amax(dim=1).clamp_min(2.0**-1001)  # half of the narrowest range
+    assert (found.width <= 4 / bins * largest).all()
 
 
 def test_by_hand() -> None:
@@ -42,6 +42,14 @@ def test_by_hand() -> None:
     assert found.width.tolist() == [2.0]
     assert found.values.tolist() == [8.0]  # 6, 7 and 8 reach 6, which are too many
     assert found.above.tolist() == [0.125]
+
+
+def test_numbers_below_the_narrowest_range_share_its_bins() -> None:
+    """The range of 2^-1000 in 16 bins of 2^-1003; 2^-1020 lies in the first one above zero."""
+    values = torch.tensor([[2.0**-1020, 0.0]], dtype=torch.float64)
+    found = counted(values, bins=16).upper(0.5)
+    assert (found.values.item(), found.width.item()) == (2.0**-1003, 2.0**-1003)
+    check_bound(values, 0.5, found, 16)
 
 
 @pytest.mark.parametrize("share", [0.005, 0.1, 0.5])
