@@ -244,7 +244,8 @@ def test_kernels_stand_beside_their_maps() -> None:
     drawn = axes()
     assert len(drawn) == 12
     assert drawn[0].get_ylabel() == "two averages of\nother pixels"
-    assert drawn[0].get_title(loc="left") == "kernels: cosine 0.00"
+    assert drawn[0].get_title(loc="left").startswith("kernels: cosine 0.00, similarity ")
+    assert drawn[2].get_title(loc="left").startswith("maps: cosine ")
 
 
 def test_studies_and_chain() -> None:

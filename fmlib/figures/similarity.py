@@ -49,12 +49,12 @@ def kernels_and_maps(examples: Sequence[Example]) -> None:
         for ax, values in zip(axes, (*one.kernels[:, 0], *one.maps), strict=True):
             _about_zero(ax, values)
         axes[0].set_ylabel(wrapped(one.name, 16), fontsize=9)
-        axes[0].set_title(f"kernels: cosine {one.kernel_cosine:.2f}", fontsize=9, loc="left")
-        axes[2].set_title(
-            f"maps: cosine {one.map_cosine:.2f}, similarity {one.similarity:.2f}",
+        axes[0].set_title(
+            f"kernels: cosine {one.kernel_cosine:.2f}, similarity {one.similarity:.2f}",
             fontsize=9,
             loc="left",
         )
+        axes[2].set_title(f"maps: cosine {one.map_cosine:.2f}", fontsize=9, loc="left")
 
 
 def one_dimensional(studies: Sequence[Study], found: Chain) -> None:
