@@ -190,6 +190,17 @@ def test_caches(path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_smaller_networks_beside_as_small_and_whole_ones(known: pd.DataFrame) -> None:
+    """Of made-up records half of the maps end at 80 percent, and the whole network at 90."""
+    table = tables.smaller_networks(known)
+    assert table["Maps"].tolist() == ["0.25", "", "0.5", "", "1", ""]
+    assert table.iloc[3].tolist()[1:] == [
+        *("initialization, unit norms, all pairs", "2", "+0.0 (+0.0 to +0.0)"),
+        *("+0.0 (+0.0 to +0.0)", "−10.0 (−10.0 to −10.0)"),
+    ]
+    assert table.iloc[0].tolist()[2:] == ["0", DASH, DASH, DASH]
+
+
 def test_resnet_of_one_width(path: Path) -> None:
     table = tables.recorded_resnet(evidence.resnet_similarity(path))
     assert table.to_numpy().tolist() == [

@@ -41,11 +41,12 @@ from fmlib.experiments.large_pictures import Pictures, PicturesRun
 from fmlib.experiments.photographs import Photographs, PhotographsRun
 from fmlib.experiments.seeing import SeeingRun, Seen
 from fmlib.experiments.similar_training import CONDITIONS as SIMILAR_CONDITIONS
-from fmlib.experiments.similar_training import Condition as SimilarCondition
 from fmlib.experiments.similar_training import Course, Steps
 from fmlib.experiments.similarity import (
     CACHED,
     COLOUR_RATE,
+    COMPARED,
+    FEWER,
     RESNET_CONDITIONS,
     RESNET_WIDTHS,
     Cached,
@@ -384,10 +385,6 @@ COLOUR_CNN: dict[str, object] = {
 """The second shallow network, whose batch normalization undoes the norm of filters."""
 ITERATIONS = (50, 200, 2000)
 """Steps of the initialization besides the paper's 500."""
-WIDTHS = (0.25, 0.5)
-"""Smaller networks: the share of maps that is left in every layer."""
-COMPARED: tuple[SimilarCondition, ...] = ("baseline", "initialized", "complete")
-"""What is trained with other optimizers and widths."""
 
 
 def similarity_grid() -> list[RunConfig]:
@@ -398,7 +395,7 @@ def similarity_grid() -> list[RunConfig]:
     further: tuple[Steps, ...] = ("momentum", "adam")
     runs += [{"condition": c, "steps": steps} for steps, c in product(further, COMPARED)]
     runs += [
-        {**COLOUR_CNN, "condition": c, "width": width} for width, c in product(WIDTHS, COMPARED)
+        {**COLOUR_CNN, "condition": c, "width": width} for width, c in product(FEWER, COMPARED)
     ]
     return [
         SimilarityRun.model_validate({"seed": s, **run}) for s, run in product(range(SEEDS), runs)

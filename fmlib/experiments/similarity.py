@@ -219,6 +219,10 @@ class SimilarityRun(RunConfig, Similar):
         return train(self, self.load(), self.condition, self.seed, self.steps, **options)
 
 
+FEWER = (0.25, 0.5)
+"""Shares of the maps of every layer that the recorded smaller versions of CNN2 have."""
+COMPARED: tuple[Condition, ...] = ("baseline", "initialized", "complete")
+"""What is recorded with other optimizers and widths."""
 RESNET_WIDTHS = (8, 16)
 """Maps of the first layer of the recorded ResNet18; as published it has 64."""
 RESNET_CONDITIONS: tuple[Condition, ...] = ("baseline", "initialized", "shrunk")

@@ -111,6 +111,7 @@ from fmlib.tables.similarity import (
     resnet_measures,
     similar_caches,
     similarity_summary,
+    smaller_networks,
 )
 from fmlib.tables.skipping import (
     recorded_clothes,
@@ -218,6 +219,7 @@ __all__ = [
     "similar_caches",
     "similarity_stages",
     "similarity_summary",
+    "smaller_networks",
     "source",
     "spread",
     "training_seconds",

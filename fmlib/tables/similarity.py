@@ -7,7 +7,7 @@ import pandas as pd
 from fmlib import evidence
 from fmlib.experiments.similar_kernels import Edge
 from fmlib.experiments.similar_training import CONDITION_NAMES, Condition, Course, Measures
-from fmlib.experiments.similarity import RESNET_CONDITIONS, RESNET_WIDTHS, Cached
+from fmlib.experiments.similarity import COMPARED, FEWER, RESNET_CONDITIONS, RESNET_WIDTHS, Cached
 from fmlib.tables.cells import (
     difference,
     interval,
@@ -186,6 +186,33 @@ def similar_caches(found: Mapping[Condition, Cached], recorded: pd.DataFrame) ->
         theirs = {head: interval(known[name], d) for name, (head, d) in columns.items()}
         rows.append({"Beginning": name, **theirs})
         rows.append({"Beginning": "this run", **ours})
+    return pd.DataFrame(rows)
+
+
+def smaller_networks(recorded: pd.DataFrame) -> pd.DataFrame:
+    """CNN2 of fewer maps by beginning: differences in points of test accuracy."""
+    rows = []
+    for width in (*FEWER, 1.0):
+        for condition in COMPARED[1:]:
+            gains = {}
+            for quantity in ("accuracy", "late"):
+                own, base, whole = (
+                    _known(recorded, quantity, network="compact_cnn", condition=name, width=size)
+                    for name, size in (
+                        (condition, width), ("baseline", width), ("baseline", 1.0),
+                    )
+                )  # fmt: skip
+                gains[quantity] = [evidence.differences(own, other) for other in (base, whole)]
+            rows.append(
+                {
+                    "Maps": f"{width:g}" if condition == COMPARED[1] else "",
+                    "Beginning": CONDITION_NAMES[condition],
+                    "n": evidence.counted(gains["accuracy"][0]),
+                    "− as small without": interval(gains["accuracy"][0], sign="+"),
+                    "mean of last 3": interval(gains["late"][0], sign="+"),
+                    "− whole without": interval(gains["accuracy"][1], sign="+"),
+                }
+            )
     return pd.DataFrame(rows)
 
 
