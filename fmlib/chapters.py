@@ -202,6 +202,14 @@ class _CellFailed(Exception):
     """A cell of a notebook raised; the message is the exception's kind and text."""
 
 
+# Else warnings of the notebook's process go to the user's terminal: ipykernel's, and those of
+# tornado about sockets that ipykernel has closed already when it ends.
+_QUIET = [
+    "--log-level=CRITICAL",
+    "--IPKernelApp.exec_lines=__import__('logging').getLogger('tornado').setLevel('CRITICAL')",
+]
+
+
 def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
     # Imported here: every chapter imports this module, and none of them needs papermill.
     import papermill
@@ -215,7 +223,7 @@ def _execute(source: Path, draft: Path, given: Mapping[str, object]) -> None:
             kernel_name="python3",
             progress_bar=False,
             request_save_on_cell_execute=False,
-            extra_arguments=["--log-level=CRITICAL"],  # else its warnings go to the user's terminal
+            extra_arguments=_QUIET,
         )
     except PapermillExecutionError as error:
         raise _CellFailed(f"{error.ename}: {error.evalue}") from error

@@ -479,9 +479,11 @@ def test_a_disk_that_is_full_at_the_end_leaves_an_earlier_output_whole(
 def test_the_kernel_says_nothing_on_the_terminal(
     book: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_notebook(book / "02_caching.ipynb", "print('shown in the notebook')")
+    late = "import logging\nlogging.getLogger('tornado.general').error('a socket is closed')"
+    write_notebook(book / "02_caching.ipynb", "print('shown in the notebook')", late)
     execute(tmp_path / "out.ipynb")
     assert capfd.readouterr() == ("", "")
+    assert json.loads((tmp_path / "out.ipynb").read_text())["cells"][-1]["outputs"] == []
 
 
 def test_a_relative_folder_of_images_is_found_from_where_the_user_is(
