@@ -162,7 +162,7 @@ def recorded_falls(lower: pd.DataFrame) -> None:
     axes[0].set_yticks(range(len(shown)), [wrapped(name, 24) for name in names])
     axes[0].tick_params(axis="y", labelsize=8)
     axes[0].set_ylim(len(shown) - 0.4, -0.6)
-    legend_below(axes[0], 3)
+    legend_below(axes[0], 2)
 
 
 def shallow_training(trained: Mapping[str, Mapping[Condition, Course]]) -> None:
